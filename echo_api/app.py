@@ -1,0 +1,37 @@
+"""The application factory: it wires the farm's parts to the routes."""
+
+from __future__ import annotations
+
+from flask_openapi3 import Info, OpenAPI
+
+from echo_api import cognitive, health, jobs, metering, problems
+from echo_api.converters import JobId
+from echo_api.farm import Farm
+from echo_tasks import __version__
+from echo_tasks.settings import Settings, current
+
+MAX_BODY_BYTES = 1024 * 1024
+
+_DESCRIPTION = """Cognitive jobs for RWKV-7 language models: submit, wait, stream, cancel.
+Errors are `application/problem+json` (RFC 9457)."""
+
+
+def create_app(settings: Settings | None = None) -> OpenAPI:
+    """The API as a WSGI application; with no settings given, the process's own."""
+    app = OpenAPI(
+        "echo_api",
+        info=Info(title="Deep Tree Echo", version=__version__, description=_DESCRIPTION),
+        validation_error_callback=problems.invalid,
+        responses={"422": problems.documented("a field is wrong, missing or unknown")},
+        doc_prefix="/openapi",
+    )
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]
+    app.url_map.converters["job_id"] = JobId
+    app.extensions["farm"] = Farm.connect(settings or current())
+    metering.install(app)
+    problems.install(app)
+    for routes in (jobs.api, cognitive.api, health.api):
+        app.register_api(routes)
+    return app

@@ -1,0 +1,50 @@
+"""The synchronous route of the original document: submit, wait, and answer the result itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import url_for
+from flask_openapi3 import APIBlueprint, Tag
+
+from echo_api import problems, requests, waiting
+from echo_api.farm import farm
+from echo_tasks.errors import BrokerUnavailable
+from echo_tasks.messages import JobResult, JobStatus, ProcessRequest
+
+api = APIBlueprint("cognitive", __name__, url_prefix="/api/cognitive", abp_tags=[Tag(name="cognitive")])
+api.before_request(requests.require_json_object)
+
+
+@api.post(
+    "/process",
+    responses={
+        "200": JobResult,
+        "400": problems.documented("the body is not JSON"),
+        "413": problems.documented("the body is over 1 MiB"),
+        "415": problems.documented("the body is not application/json"),
+        "500": problems.documented("the job failed"),
+        "503": problems.documented("the broker does not answer"),
+        "504": problems.documented("not answered within SERVICE_TIMEOUT; `Location` names the job"),
+    },
+    openapi_extensions={"parameters": requests.HEADERS_OF_SUBMIT[1:]},
+)
+def process(body: ProcessRequest) -> Any:
+    """Answer a text.
+
+    The same job as `POST /api/jobs` makes, waited for; `Location` names it.
+    """
+    _, created = farm().intake.submit(body.as_job(), requests.idempotency_key())
+    timeout_s = farm().settings.service_timeout
+    headers = {"Location": url_for("jobs.read", job_id=created.job_id)}
+    try:
+        job = waiting.for_end(farm(), created.job_id, timeout_s)
+    except BrokerUnavailable:
+        return problems.unavailable("the broker went away while the job ran; read it at Location", headers)
+    if job.result is not None:
+        return job.result.model_dump(mode="json"), 200, headers
+    if job.status is JobStatus.CANCELLED:
+        return problems.response(409, "the job was cancelled", headers=headers)
+    if job.error is not None:
+        return problems.response(500, f"the job failed: {job.error.reason}", headers=headers)
+    return problems.response(504, f"no answer within {timeout_s} s; the job goes on", headers=headers)

@@ -1,0 +1,85 @@
+"""Probes: alive, ready, and in what health; and this process's metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from redis.exceptions import RedisError
+
+from echo_api.farm import Farm, farm
+from echo_tasks import __version__, keys
+from echo_tasks.errors import BrokerUnavailable
+
+api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
+
+
+@api.get("/livez")
+def livez() -> Any:
+    """Alive: this process answers. It asks nothing of others."""
+    return {"status": "ok"}
+
+
+@api.get("/readyz")
+def readyz() -> Any:
+    """Ready: broker and store answer, and every queue has a live worker with its model loaded; else 503."""
+    checks = _checks(farm())
+    ready = all(check["ok"] for check in checks.values())
+    return {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
+
+
+@api.get("/health")
+def health() -> Any:
+    """The farm's health, with its workers and open jobs."""
+    checks = _checks(farm())
+    healthy = all(check["ok"] for check in checks.values())
+    broker_ok = checks["broker"]["ok"]
+    return {
+        "status": "healthy" if healthy else "unhealthy",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "version": __version__,
+        "checks": checks,
+        "open_jobs": farm().ledger.open_jobs() if broker_ok else None,
+        "workers": [worker.model_dump() for worker in farm().registry.live()] if broker_ok else [],
+    }, 200 if healthy else 503
+
+
+@api.get("/metrics")
+def metrics() -> Response:
+    """This process's metrics, as Prometheus reads them."""
+    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _checks(farm: Farm) -> dict[str, dict[str, Any]]:
+    return {
+        "broker": _timed(lambda: _ping(farm.broker.ping)),
+        "store": _timed(lambda: _ping(farm.store.ping)),
+        "workers": _timed(lambda: _covered(farm)),
+    }
+
+
+def _ping(ping: Callable[[], object]) -> str:
+    ping()
+    return "answers"
+
+
+def _covered(farm: Farm) -> str:
+    workers = farm.registry.live()
+    served = {queue for worker in workers for queue in worker.queues}
+    if missing := [queue for step in keys.STEPS if (queue := keys.queue(step)) not in served]:
+        raise LookupError(f"no live worker for {', '.join(missing)}")
+    return f"{len(workers)} live"
+
+
+def _timed(check: Callable[[], str]) -> dict[str, Any]:
+    started = time.monotonic()
+    try:
+        ok, detail = True, check()
+    except (RedisError, BrokerUnavailable, LookupError) as error:
+        ok, detail = False, str(error)
+    return {"ok": ok, "detail": detail, "ms": round(1000 * (time.monotonic() - started), 1)}

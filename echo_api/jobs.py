@@ -1,0 +1,93 @@
+"""Jobs over HTTP: submit, read, cancel, follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, url_for
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel
+
+from echo_api import problems, requests, stream, views, waiting
+from echo_api.farm import farm
+from echo_tasks.messages import JobRequest
+
+api = APIBlueprint("jobs", __name__, url_prefix="/api/jobs", abp_tags=[Tag(name="jobs")])
+api.before_request(requests.require_json_object)
+
+_NOT_FOUND = {"404": problems.documented("no such job"), "503": problems.documented("the broker does not answer")}
+
+
+class JobPath(BaseModel):
+    """The job that a path names."""
+
+    job_id: str
+
+
+@api.post(
+    "",
+    responses={
+        "200": views.JobView,
+        "202": views.Accepted,
+        "400": problems.documented("the body is not JSON"),
+        "413": problems.documented("the body is over 1 MiB"),
+        "415": problems.documented("the body is not application/json"),
+        "503": problems.documented("the broker does not answer"),
+    },
+    openapi_extensions={"parameters": requests.HEADERS_OF_SUBMIT},
+)
+def submit(body: JobRequest) -> Any:
+    """Submit a job.
+
+    Answers 202 with the job's place, or 200 with the finished job when `Prefer: wait=S` is given and it
+    ends in time.
+    """
+    wait_s = requests.wait_s()
+    spec, created = farm().intake.submit(body, requests.idempotency_key())
+    headers = {"Location": url_for("jobs.read", job_id=created.job_id)}
+    if wait_s is not None:
+        headers["Preference-Applied"] = f"wait={wait_s:g}"
+    if wait_s is not None or not created.is_new:
+        job = waiting.for_end(farm(), created.job_id, wait_s or 0)
+        if wait_s is not None and job.status.ended:
+            return views.job(job), 200, headers
+        status, session_id = job.status.value, job.session_id
+    else:
+        status, session_id = "queued", spec.session_id
+    accepted = {
+        "job_id": created.job_id,
+        "session_id": session_id,
+        "status": status,
+        "links": views.links(created.job_id),
+    }
+    return accepted, 202, headers
+
+
+@api.get("/<job_id:job_id>", responses={"200": views.JobView, **_NOT_FOUND})
+def read(path: JobPath) -> Any:
+    """Read a job."""
+    return views.job(farm().ledger.read(path.job_id))
+
+
+@api.delete("/<job_id:job_id>", responses={"200": views.JobView, **_NOT_FOUND})
+def cancel(path: JobPath) -> Any:
+    """Cancel a job.
+
+    One that has ended stays as it ended; a running one stops generating.
+    """
+    farm().ledger.cancel(path.job_id)
+    return views.job(farm().ledger.read(path.job_id))
+
+
+@api.get(
+    "/<job_id:job_id>/events",
+    responses={"200": {"description": "the job's events", "content": {"text/event-stream": {}}}, **_NOT_FOUND},
+)
+def events(path: JobPath) -> Response:
+    """Follow a job as Server-Sent Events.
+
+    `status`, `token`, `result`, `error`; the stream ends with the job. `Last-Event-ID` resumes.
+    """
+    after = requests.last_event_id()
+    farm().ledger.read(path.job_id)
+    return stream.response(farm(), path.job_id, after)

@@ -1,0 +1,115 @@
+"""Errors as `application/problem+json` (RFC 9457): every fault of a request or of the farm, in one form."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, json, make_response, request
+from pydantic import BaseModel, Field, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from echo_tasks import logs
+from echo_tasks.errors import BrokerUnavailable, IdempotencyConflict, JobNotFound
+
+RETRY_AFTER_S = 2
+
+log = logs.get(__name__)
+
+
+class FieldError(BaseModel):
+    """One field at fault."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of an error."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[FieldError] = Field(default_factory=list)
+
+
+class RequestProblem(Exception):
+    """A request that cannot be served; raised by views, answered as a problem."""
+
+    def __init__(self, status: int, detail: str, *, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = [FieldError(field=field, message=detail)] if field else []
+
+
+def documented(description: str) -> dict[str, Any]:
+    """A problem response for the OpenAPI document."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema["properties"]["errors"]["items"] = FieldError.model_json_schema()
+    schema.pop("$defs", None)
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def response(
+    status: int, detail: str, *, errors: list[FieldError] | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """A problem as a response."""
+    problem = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        instance=request.path,
+        errors=errors or [],
+    )
+    answer = make_response(json.dumps(problem.model_dump(exclude_defaults=True) | {"type": problem.type}))
+    answer.status_code = status
+    answer.content_type = "application/problem+json"
+    answer.headers.extend(headers or {})
+    return answer
+
+
+def invalid(error: ValidationError) -> Response:
+    """422 that names each field at fault."""
+    errors = [
+        FieldError(field=".".join(str(part) for part in problem["loc"]) or "body", message=problem["msg"])
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return response(422, "; ".join(f"{e.field}: {e.message}" for e in errors), errors=errors)
+
+
+def unavailable(detail: str, headers: dict[str, str] | None = None) -> Response:
+    """503 that says when to try again."""
+    return response(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)} | (headers or {}))
+
+
+def install(app: Flask) -> None:
+    """Answer every error of the application as a problem."""
+    app.register_error_handler(RequestProblem, lambda e: response(e.status, e.detail, errors=e.errors))
+    app.register_error_handler(JobNotFound, lambda e: response(404, str(e)))
+    app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(BrokerUnavailable, _broker_unavailable)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _http(error: HTTPException) -> Any:
+    if error.response is not None:  # already a whole answer, such as the 422 of a validation
+        return error.response
+    headers = {"Allow": ", ".join(sorted(error.valid_methods))} if getattr(error, "valid_methods", None) else {}
+    if error.code is not None and 300 <= error.code < 400:
+        return error
+    return response(error.code or 500, error.description or "", headers=headers)
+
+
+def _broker_unavailable(error: BrokerUnavailable) -> Response:
+    log.warning("broker unavailable", path=request.path, error=str(error))
+    return unavailable("the broker does not answer; try again")
+
+
+def _unexpected(error: Exception) -> Response:
+    """A fault of ours: logged with its traceback, told without it."""
+    log.error("request failed", path=request.path, exc_info=error)
+    return response(500, "the request failed by a fault of the server's")

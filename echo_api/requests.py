@@ -1,0 +1,67 @@
+"""What a request asks for outside its JSON body: preferences, idempotency, where to resume."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import request
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+from echo_api.problems import RequestProblem
+from echo_tasks.events import START
+
+MAX_WAIT_S = 60
+
+HEADERS_OF_SUBMIT: list[dict[str, Any]] = [
+    {
+        "name": "Prefer",
+        "in": "header",
+        "description": f"`wait=S`: wait up to S seconds (0 to {MAX_WAIT_S}) for the finished job (RFC 7240)",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "1 to 255 printable characters; a replay returns the first job",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
+]
+
+
+def require_json_object() -> None:
+    """Refuse a body that is not JSON (400, 415) or is JSON but no object (422)."""
+    if request.method not in {"POST", "PUT", "PATCH"}:
+        return
+    try:
+        body = request.get_json()
+    except UnsupportedMediaType:
+        raise RequestProblem(415, "the body must be application/json") from None
+    except BadRequest:
+        raise RequestProblem(400, "the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise RequestProblem(422, "the body must be a JSON object", field="body")
+
+
+def wait_s() -> float | None:
+    """Seconds to wait by `Prefer: wait=S`; None without one. A preference that does not parse is ignored."""
+    for preference in request.headers.get("Prefer", "").split(","):
+        if match := re.fullmatch(r'\s*wait\s*=\s*"?(\d{1,4})"?\s*(?:;.*)?', preference):
+            return min(float(match[1]), MAX_WAIT_S)
+    return None
+
+
+def idempotency_key() -> str | None:
+    """The client's `Idempotency-Key`, or None."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
+        raise RequestProblem(422, "must be 1 to 255 printable ASCII characters", field="Idempotency-Key")
+    return key
+
+
+def last_event_id() -> str:
+    """The id of the last event that the client has seen."""
+    last = request.headers.get("Last-Event-ID", START)
+    if not re.fullmatch(r"\d{1,20}-\d{1,20}", last) or any(int(part) >= 2**64 for part in last.split("-")):
+        raise RequestProblem(422, "must be the id of an event of this stream", field="Last-Event-ID")
+    return last

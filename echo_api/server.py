@@ -1,0 +1,27 @@
+"""gunicorn's configuration: `gunicorn -c python:echo_api.server 'echo_api:create_app()'`.
+
+One process of greenlets: a waiting request or an idle event stream costs it a few kilobytes.
+"""
+
+from typing import Any
+
+from echo_tasks import logs
+from echo_tasks.settings import current
+
+_settings = current()
+
+bind = f"{_settings.api_host}:{_settings.api_port}"
+worker_class = "gevent"
+workers = 1
+worker_connections = 20_000
+backlog = 2048
+keepalive = 30
+graceful_timeout = 10
+limit_request_line = 4096
+limit_request_field_size = 8190
+control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """Log as the rest of the farm does."""
+    logs.configure()

@@ -1,0 +1,55 @@
+"""A job's events as Server-Sent Events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Response
+
+from echo_api.farm import Farm
+from echo_tasks import logs
+from echo_tasks.errors import BrokerUnavailable, JobNotFound
+from echo_tasks.events import Event
+
+HEARTBEAT_S = 15
+RECONNECT_MS = 1000
+
+log = logs.get(__name__)
+
+
+def response(farm: Farm, job_id: str, after: str) -> Response:
+    """The events after the id `after`, as they come, until the job has ended."""
+    return Response(
+        _frames(farm, job_id, after),
+        mimetype="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+def _frames(farm: Farm, job_id: str, after: str) -> Iterator[str]:
+    """Frames, a comment whenever nothing happened for HEARTBEAT_S, and an end without more words on a fault:
+    a client that was cut off comes back with the last id that it saw.
+    """
+    yield f"retry: {RECONNECT_MS}\n\n"
+    try:
+        with farm.wakeups.growth(job_id) as grown:
+            while True:
+                grown.clear()
+                for event in farm.events.read(job_id, after):
+                    yield _frame(event)
+                    after = event.id
+                    if event.is_last:
+                        return
+                if not grown.is_set() and farm.ledger.read(job_id).status.ended:
+                    # Ended, and the client has seen the last event or it was trimmed away.
+                    if not farm.events.read(job_id, after, limit=1):
+                        return
+                    continue
+                if not grown.wait(HEARTBEAT_S):
+                    yield ": waiting\n\n"
+    except (BrokerUnavailable, JobNotFound) as error:
+        log.warning("event stream cut off", job_id=job_id, error=str(error))
+
+
+def _frame(event: Event) -> str:
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n"

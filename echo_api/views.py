@@ -1,0 +1,59 @@
+"""Jobs as clients read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import url_for
+from pydantic import BaseModel
+
+from echo_tasks.messages import Job, JobError, JobResult, JobStatus
+
+
+class Links(BaseModel):
+    """Where to go on from a job."""
+
+    self: str
+    events: str
+    cancel: str
+
+
+class Accepted(BaseModel):
+    """The answer to an accepted job."""
+
+    job_id: str
+    session_id: str
+    status: JobStatus
+    links: Links
+
+
+class JobView(BaseModel):
+    """A job as a client reads it; times are ISO 8601, UTC."""
+
+    job_id: str
+    session_id: str
+    status: JobStatus
+    priority: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: int
+    result: JobResult | None
+    error: JobError | None
+
+
+def links(job_id: str) -> dict[str, str]:
+    """The links of a job."""
+    here = url_for("jobs.read", job_id=job_id)
+    return {"self": here, "events": url_for("jobs.events", job_id=job_id), "cancel": here}
+
+
+def job(job: Job) -> dict[str, Any]:
+    """The JSON of a job."""
+    times = {
+        name: None if (at := getattr(job, name)) is None else datetime.fromtimestamp(at, UTC)
+        for name in ("created_at", "started_at", "finished_at")
+    }
+    fields = {name: value for name, value in dict(job).items() if name not in times}
+    return JobView(**fields, **times).model_dump(mode="json")

@@ -1,0 +1,60 @@
+"""Connections to the broker and the store, and what their faults mean to the farm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from echo_tasks.errors import BrokerUnavailable
+
+
+def impatient(url: str) -> redis.Redis:
+    """A client for request handlers: it gives up within two seconds, and reconnects on its next use.
+
+    A connection that the server closed while idle is replaced once, at once; a timeout is not retried.
+    """
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=0.8,
+        socket_timeout=1.5,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )
+
+
+def patient(url: str) -> redis.Redis:
+    """A client for workers: it rides out about half a minute of the server's absence."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=3,
+        socket_timeout=10,
+        socket_keepalive=True,
+        health_check_interval=15,
+        retry=Retry(
+            ExponentialWithJitterBackoff(base=0.1, cap=5),
+            12,
+            supported_errors=(RedisConnectionError, RedisTimeoutError),
+        ),
+    )
+
+
+@contextmanager
+def broker_faults() -> Iterator[None]:
+    """Raise BrokerUnavailable for faults of the broker that may pass; let our own mistakes through."""
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError) as error:
+        raise BrokerUnavailable(str(error)) from error
+    except RedisError as error:
+        if str(error).startswith(("MISCONF", "LOADING", "OOM", "READONLY")):
+            raise BrokerUnavailable(str(error)) from error
+        raise

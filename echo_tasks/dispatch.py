@@ -1,0 +1,37 @@
+"""Publishing: the messages that carry a job's steps to the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kombu.exceptions import OperationalError
+
+from echo_tasks import tasks
+from echo_tasks.errors import BrokerUnavailable
+
+LOWEST, HIGHEST = 1, 10
+
+
+def broker_priority(priority: int) -> int:
+    """A job's priority (10 first) as the Redis transport counts: 0 is served first, 9 last."""
+    return HIGHEST - priority
+
+
+def publish(job_id: str, steps: Iterable[str], priority: int) -> None:
+    """Put the steps of a job on their queues. A step may be published again: its task runs once.
+
+    The message's id names the job and the step, so that Flower finds them. Raises BrokerUnavailable.
+    """
+    try:
+        with tasks.app.producer_pool.acquire(block=True, timeout=2) as producer:
+            for step in steps:
+                tasks.BY_STEP[step].apply_async(
+                    (job_id,),
+                    task_id=f"{job_id}.{step}",
+                    priority=broker_priority(priority),
+                    producer=producer,
+                    retry=True,
+                    retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0},
+                )
+    except (OperationalError, OSError) as error:
+        raise BrokerUnavailable(f"cannot publish job {job_id}: {error}") from error

@@ -1,0 +1,86 @@
+"""Every error that crosses a seam of the farm.
+
+EchoError
+├── SettingsError            a setting that the process cannot start with
+├── CheckpointError          a model file that is missing, damaged, foreign or unsafe
+├── BrokerUnavailable        the broker did not answer, or refused a write for want of room
+├── JobNotFound              no record of this job: never made, or past its retention
+├── IdempotencyConflict      a key that was used before, with another body
+└── GenerationError          the engine could not answer one request
+    ├── PromptRejected       the request can never be answered: asking again will not help
+    └── EngineStopped        the engine takes no more work
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+EX_CONFIG = 78
+"""Exit status of a process that cannot start as it is configured (sysexits.h)."""
+
+
+class EchoError(Exception):
+    """The root of the farm's own errors."""
+
+
+class SettingsError(EchoError):
+    """One or more environment variables hold values that are not allowed; one line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class CheckpointError(EchoError):
+    """A model file cannot be served; `reason` says why in one clause."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"model {path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class BrokerUnavailable(EchoError):
+    """The broker cannot be reached or cannot take the write now; the same call may succeed later."""
+
+
+class JobNotFound(EchoError):
+    """There is no record of the job."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job {job_id}")
+        self.job_id = job_id
+
+
+class IdempotencyConflict(EchoError):
+    """The idempotency key belongs to a job with another body."""
+
+    def __init__(self, key: str, job_id: str) -> None:
+        super().__init__(f"idempotency key {key!r} belongs to job {job_id}, which has another body")
+        self.key = key
+        self.job_id = job_id
+
+
+class GenerationError(EchoError):
+    """One request failed in the engine; its neighbours did not."""
+
+
+class PromptRejected(GenerationError):
+    """The request is outside what the engine can ever do; `field` names the part at fault."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class EngineStopped(GenerationError):
+    """The engine has ended, or is ending, and takes no more work."""
+
+
+def exit_misconfigured(error: EchoError) -> NoReturn:
+    """Print `error` to stderr, one line a problem, and end the process with EX_CONFIG."""
+    for line in str(error).splitlines():
+        print(f"echo: {line}", file=sys.stderr)
+    raise SystemExit(EX_CONFIG) from error

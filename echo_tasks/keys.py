@@ -1,0 +1,50 @@
+"""Every queue name and Redis key of the farm, in one place."""
+
+from __future__ import annotations
+
+MEMBRANES = ("memory", "reasoning", "grammar")
+"""The membranes that a job may name; each has a queue and a task, and they run side by side."""
+
+INTEGRATION = "integration"
+"""The step that composes the answer from the membranes' outputs."""
+
+STEPS = (*MEMBRANES, INTEGRATION)
+
+WAKE_CHANNEL = "echo:wake"
+"""Channel that carries `job_id` or `job_id end` whenever a job's stream grows or ends."""
+
+OPEN_JOBS = "echo:jobs:open"
+"""Sorted set of the jobs that have not ended, by the time they were accepted."""
+
+WORKERS = "echo:workers"
+"""Set of the nodes that have announced themselves; a node without a record is gone."""
+
+
+def queue(step: str) -> str:
+    """Queue of a step, which is also its routing key."""
+    return f"echo.{step}"
+
+
+def task(step: str) -> str:
+    """Name of a step's Celery task."""
+    return f"echo.{step}"
+
+
+def job(job_id: str) -> str:
+    """Hash: the record of a job."""
+    return f"echo:job:{job_id}"
+
+
+def events(job_id: str) -> str:
+    """Stream: what happened to a job, as its clients see it."""
+    return f"echo:job:{job_id}:events"
+
+
+def idempotency(key: str) -> str:
+    """Hash: the job that was made under a client's key, and the fingerprint of its body."""
+    return f"echo:idempotency:{key}"
+
+
+def worker(node: str) -> str:
+    """String with a time to live: a worker's latest word about itself."""
+    return f"echo:worker:{node}"

@@ -1,0 +1,205 @@
+"""The job ledger: the truth about every job. Celery's messages are only how a job travels.
+
+Each change of a job is one Lua script, run by the broker's server as one step, so two workers (or one
+message delivered twice) cannot both win. Every method blocks for one round trip and raises
+BrokerUnavailable when the broker cannot be reached or has no room.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import redis
+
+from echo_tasks import keys
+from echo_tasks.connections import broker_faults
+from echo_tasks.errors import IdempotencyConflict, JobNotFound
+from echo_tasks.events import EVENTS_KEPT
+from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, StepOutput
+from echo_tasks.scripts import script
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's key for a request, and the fingerprint of the request's body."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """Where a request's job is: `is_new` tells whether this call made it.
+
+    `published` is false for a job whose messages may never have left the process that made it.
+    """
+
+    job_id: str
+    is_new: bool
+    published: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A step to run: the job, and the outputs of its membranes so far."""
+
+    spec: JobSpec
+    outputs: Mapping[str, StepOutput]
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToDo:
+    """A delivery that needs no work: `reason`, and whether all membranes are in and integration may go."""
+
+    reason: str
+    membranes_done: bool = False
+
+
+class Ledger:
+    """The records of the jobs on one broker. Threads and greenlets may share it."""
+
+    def __init__(self, client: redis.Redis, *, retention_s: int) -> None:
+        self._redis = client
+        self._retention_s = retention_s
+        self._create = script(client, "create")
+        self._claim = script(client, "claim")
+        self._record = script(client, "record")
+        self._finish = script(client, "finish")
+
+    def create(self, spec: JobSpec, idempotency: Idempotency | None = None) -> Created:
+        """Write a new job with status `queued`, or find the one made under the same key.
+
+        Raises IdempotencyConflict when the key belongs to a job with another fingerprint.
+        """
+        key, fingerprint = (idempotency.key, idempotency.fingerprint) if idempotency else ("", "")
+        with broker_faults():
+            reply = self._create(
+                keys=[
+                    keys.job(spec.job_id),
+                    keys.OPEN_JOBS,
+                    keys.events(spec.job_id),
+                    keys.idempotency(key),
+                ],
+                args=[
+                    spec.job_id,
+                    spec.model_dump_json(),
+                    len(spec.membranes),
+                    key,
+                    fingerprint,
+                    self._retention_s,
+                    EVENTS_KEPT,
+                ],
+            )
+        if reply[0] == "created":
+            return Created(spec.job_id, is_new=True, published=False)
+        _, job_id, known_fingerprint, published = reply
+        if known_fingerprint != fingerprint:
+            raise IdempotencyConflict(key, job_id)
+        return Created(job_id, is_new=False, published=published == "1")
+
+    def mark_published(self, idempotency: Idempotency) -> None:
+        """Note that the messages of the key's job are on their queues, so that a replay need not send them."""
+        with broker_faults():
+            self._redis.hset(keys.idempotency(idempotency.key), "published", "1")
+
+    def claim(self, job_id: str, step: str) -> Claim | NothingToDo:
+        """Take up a step: the job's first claim starts it. What has ended or is recorded is not run again."""
+        with broker_faults():
+            state, *rest = self._claim(
+                keys=[keys.job(job_id), keys.events(job_id)],
+                args=[step, job_id, keys.WAKE_CHANNEL, EVENTS_KEPT],
+            )
+        if state == "recorded":
+            return NothingToDo("recorded", membranes_done=int(rest[0]) == 0)
+        if state != "run":
+            return NothingToDo(state)
+        record = dict(zip(rest[::2], rest[1::2], strict=True))
+        if step == keys.INTEGRATION and int(record["pending"]) > 0:
+            return NothingToDo("membranes are still to come")
+        return Claim(
+            spec=JobSpec.model_validate_json(record["spec"]),
+            outputs={
+                name: StepOutput.model_validate_json(record[field])
+                for name in keys.MEMBRANES
+                if (field := f"output:{name}") in record
+            },
+            started_at=float(record["started_at"]),
+        )
+
+    def record(self, job_id: str, membrane: str, output: StepOutput) -> bool:
+        """Keep a membrane's output; true when it was the last one, and integration may go.
+
+        The first writer wins: a second output of the same membrane, or one for a job that has ended, is
+        dropped and answers false.
+        """
+        with broker_faults():
+            reply = self._record(keys=[keys.job(job_id)], args=[membrane, output.model_dump_json()])
+        return bool(reply == "0")
+
+    def succeed(self, job_id: str, result: JobResult) -> bool:
+        """End the job with its answer; false when it had ended or is unknown."""
+        return self._end(job_id, JobStatus.SUCCEEDED, "result", result.model_dump_json()) is None
+
+    def fail(self, job_id: str, error: JobError) -> bool:
+        """End the job without an answer; false when it had ended or is unknown."""
+        return self._end(job_id, JobStatus.FAILED, "error", error.model_dump_json()) is None
+
+    def cancel(self, job_id: str) -> JobStatus:
+        """End the job by its client's wish, unless it had ended; returns its final status.
+
+        Raises JobNotFound.
+        """
+        return self._end(job_id, JobStatus.CANCELLED, "status", '{"status":"cancelled"}') or JobStatus.CANCELLED
+
+    def read(self, job_id: str) -> Job:
+        """The job as clients see it. Raises JobNotFound."""
+        with broker_faults():
+            record = self._redis.hgetall(keys.job(job_id))
+        if not record:
+            raise JobNotFound(job_id)
+        spec = json.loads(record["spec"])
+        return Job(
+            job_id=job_id,
+            session_id=spec["session_id"],
+            status=JobStatus(record["status"]),
+            priority=spec["priority"],
+            created_at=float(record["created_at"]),
+            started_at=_seconds(record.get("started_at")),
+            finished_at=_seconds(record.get("finished_at")),
+            attempts=max((int(n) for f, n in record.items() if f.startswith("deliveries:")), default=0),
+            result=JobResult.model_validate_json(record["result"]) if "result" in record else None,
+            error=JobError.model_validate_json(record["error"]) if "error" in record else None,
+        )
+
+    def open_jobs(self) -> int:
+        """How many jobs have been accepted and have not ended."""
+        with broker_faults():
+            return int(self._redis.zcard(keys.OPEN_JOBS))
+
+    def _end(self, job_id: str, status: JobStatus, event: str, data: str) -> JobStatus | None:
+        field, value = ("", "") if event == "status" else (event, data)
+        with broker_faults():
+            reply = self._finish(
+                keys=[keys.job(job_id), keys.OPEN_JOBS, keys.events(job_id)],
+                args=[
+                    job_id,
+                    status.value,
+                    field,
+                    value,
+                    event,
+                    data,
+                    keys.WAKE_CHANNEL,
+                    EVENTS_KEPT,
+                    self._retention_s,
+                ],
+            )
+        if not reply:
+            raise JobNotFound(job_id)
+        return None if reply[0] == "1" else JobStatus(reply[1])
+
+
+def _seconds(text: str | None) -> float | None:
+    return None if text is None else float(text)

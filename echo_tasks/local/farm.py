@@ -1,0 +1,266 @@
+"""Starting, watching and stopping the Procfile's processes on this machine.
+
+`python -m echo_tasks.local.farm start|stop|restart|status|logs` is what quick-start.sh calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+from echo_tasks.local.servers import port_is_free
+from echo_tasks.settings import Settings, current
+
+MARK = "ECHO_FARM"
+"""Environment variable that every process of a farm carries; its value is the farm's folder."""
+
+READY_TIMEOUT_S = 180
+STOP_TIMEOUT_S = 30
+_LOG_LINES_SHOWN = 200
+
+
+def ports(settings: Settings) -> dict[str, tuple[str, int]]:
+    """The ports that the farm binds on this machine, by the settings that name them: host and port."""
+    bound = {
+        "API_PORT": (settings.api_host, settings.api_port),
+        "FLOWER_PORT": (settings.flower_address, settings.flower_port),
+    }
+    if settings.broker_url is None:
+        bound["BROKER_PORT"] = ("127.0.0.1", settings.broker_port)
+    if settings.cache_url is None:
+        bound["STORE_PORT"] = ("127.0.0.1", settings.store_port)
+    return bound
+
+
+def processes(settings: Settings) -> list[psutil.Process]:
+    """Every live process of this folder's farm, whoever its parent is by now."""
+    mark = _mark(settings)
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return [process for process in found if process.pid != os.getpid()]
+
+
+def start(settings: Settings) -> int:
+    """Start the farm in the background and wait until it is ready; the exit status."""
+    if running := processes(settings):
+        print(f"The farm runs already ({len(running)} processes). Stop it with: ./quick-start.sh stop")
+        return 0
+    for variable, (host, port) in ports(settings).items():
+        if not port_is_free(port, host):
+            print(f"Port {port} ({variable}) is taken by another program. Free it, or set {variable} to another.")
+            return 1
+    log = _log(settings)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        honcho = subprocess.Popen(
+            [sys.executable, "-m", "honcho", "start"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {MARK: _mark(settings), "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+    if _wait_until_ready(settings, honcho):
+        _print_access_points(settings)
+        return 0
+    print("The farm did not become ready. The end of its log:\n")
+    _print_log(log, "", lines=30)
+    stop(settings)
+    return 1
+
+
+def stop(settings: Settings) -> int:
+    """Stop every process of the farm: gracefully, and after STOP_TIMEOUT_S by force; the exit status."""
+    running = processes(settings)
+    if not running:
+        print("The farm does not run.")
+        return 0
+    print(f"Stopping {len(running)} processes ", end="", flush=True)
+    heads = [process for process in running if "honcho" in _command(process) and _is_head(process, running)]
+    for process in heads or running:
+        _signal(process.terminate)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while (left := processes(settings)) and time.monotonic() < deadline:
+        if heads and not any(head.is_running() for head in heads):
+            heads = []  # what honcho left behind is ended one by one
+            for process in left:
+                _signal(process.terminate)
+        print(".", end="", flush=True)
+        time.sleep(0.5)
+    for process in left:
+        _signal(process.kill)
+    print(f" stopped{f', {len(left)} of them by force' if left else ''}.")
+    return 0
+
+
+def restart(settings: Settings) -> int:
+    """Stop, then start."""
+    stop(settings)
+    return start(settings)
+
+
+def status(settings: Settings) -> int:
+    """Print what runs and what is ready; 0 when all is."""
+    running = processes(settings)
+    ready, checks = _readiness(settings)
+    print(f"processes  {len(running)} of the farm in {_mark(settings)}")
+    for name, detail in checks.items():
+        print(f"{name:<10} {detail}")
+    if ready:
+        _print_access_points(settings)
+    return 0 if ready else 1
+
+
+def logs(settings: Settings, process: str = "") -> int:
+    """Print the end of the log, of one process if named, and follow it on a terminal."""
+    log = _log(settings)
+    if not log.exists():
+        print(f"There is no log yet: {log}")
+        return 1
+    at = _print_log(log, process, lines=_LOG_LINES_SHOWN)
+    try:
+        while sys.stdout.isatty():
+            time.sleep(0.3)
+            at = _print_log(log, process, since=at)
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def _mark(settings: Settings) -> str:
+    return str(settings.echo_var.resolve())
+
+
+def _log(settings: Settings) -> Path:
+    return settings.echo_var / "log" / "farm.log"
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+def _is_head(process: psutil.Process, running: list[psutil.Process]) -> bool:
+    """Whether the process was not started by another one of the farm."""
+    try:
+        return process.ppid() not in {other.pid for other in running}
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _signal(send: Callable[[], None]) -> None:
+    try:
+        send()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _wait_until_ready(settings: Settings, honcho: subprocess.Popen[bytes]) -> bool:
+    started = time.monotonic()
+    shown = ""
+    while (passed := time.monotonic() - started) < READY_TIMEOUT_S:
+        ready, checks = _readiness(settings)
+        now = "  ".join(f"{name}: {detail}" for name, detail in checks.items())
+        if now != shown:
+            print(f"[{passed:5.1f} s] {now}", flush=True)
+            shown = now
+        if ready:
+            return True
+        if honcho.poll() is not None:
+            return False
+        time.sleep(0.3)
+    return False
+
+
+def _readiness(settings: Settings) -> tuple[bool, dict[str, str]]:
+    """Whether the API says that the farm is ready, and each check in a word."""
+    url = f"http://{_reachable(settings.api_host)}:{settings.api_port}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own API
+            body = json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code != 503:
+            return False, {"api": f"answers {error.code}"}
+        body = json.load(error)
+    except OSError:
+        return False, {"api": "not up"}
+    checks = {name: "ok" if check["ok"] else "waiting" for name, check in body["checks"].items()}
+    return body["status"] == "ready", {"api": "ok", **checks}
+
+
+def _print_access_points(settings: Settings) -> None:
+    api = f"http://{_reachable(settings.api_host)}:{settings.api_port}"
+    print(f"""
+The farm is ready.
+  API       {api}/api/jobs
+  OpenAPI   {api}/openapi/swagger
+  Health    {api}/health
+  Metrics   {api}/metrics
+  Flower    http://{_reachable(settings.flower_address)}:{settings.flower_port}
+  Log       {_log(settings)}
+
+Try:
+  curl -s {api}/api/cognitive/process -H 'Content-Type: application/json' \\
+       -d '{{"input_text":"What is two plus three?"}}'
+""")
+
+
+def _reachable(host: str) -> str:
+    """The address under which a client on this machine finds what is bound to `host`."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+
+
+def _print_log(log: Path, process: str, *, lines: int | None = None, since: int = 0) -> int:
+    """Print the log from the byte `since`, or its last `lines`; returns where it ended."""
+    with log.open("rb") as file:
+        file.seek(since)
+        text = file.read()
+    chosen = list(_of_process(text.decode(errors="replace").splitlines(), process))
+    for line in chosen if lines is None else chosen[-lines:]:
+        print(line)
+    return since + len(text)
+
+
+def _of_process(lines: list[str], process: str) -> Iterator[str]:
+    """honcho writes `HH:MM:SS name.1   | line`."""
+    for line in lines:
+        name = line.split("|", 1)[0].split()
+        if not process or (len(name) > 1 and name[1].split(".")[0] == process):
+            yield line
+
+
+_VERBS: dict[str, Callable[..., int]] = {
+    "start": start,
+    "stop": stop,
+    "restart": restart,
+    "status": status,
+    "logs": logs,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one verb; the exit status."""
+    if not arguments or arguments[0] not in _VERBS or len(arguments) > (2 if arguments[0] == "logs" else 1):
+        print(f"usage: python -m echo_tasks.local.farm {'|'.join(_VERBS)} [process]", file=sys.stderr)
+        return 2
+    return _VERBS[arguments[0]](current(), *arguments[1:])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,215 @@
+"""What processes say to one another: jobs, steps' outputs, results, workers' words about themselves."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from echo_tasks.keys import MEMBRANES
+
+Membrane = Literal["memory", "reasoning", "grammar"]
+
+STOP_STRING_MAX_BYTES = 256
+
+
+def _encodable(text: str) -> str:
+    """JSON can spell half of a surrogate pair, which is no character and has no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"character {error.start} is an unpaired surrogate") from None
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("text is blank")
+    return text
+
+
+def _short_in_bytes(text: str) -> str:
+    if len(text.encode()) > STOP_STRING_MAX_BYTES:
+        raise ValueError(f"longer than {STOP_STRING_MAX_BYTES} bytes of UTF-8")
+    return text
+
+
+def _distinct(items: list[Any]) -> list[Any]:
+    if len(set(items)) != len(items):
+        raise ValueError("items must differ")
+    return items
+
+
+SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+StopString = Annotated[
+    str, Field(min_length=1), AfterValidator(_encodable), AfterValidator(_short_in_bytes)
+]
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+InputText = Annotated[
+    str, Field(min_length=1, max_length=32768), AfterValidator(_encodable), AfterValidator(_not_blank)
+]
+
+
+class Message(BaseModel):
+    """Base of what clients send and workers store: strict types, unknown fields refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Options(Message):
+    """How each generation of a job samples. `temperature` 0 is greedy; `top_k` 0 is no limit."""
+
+    max_tokens: int = Field(64, ge=1, le=4096)
+    temperature: float = Field(1.0, ge=0, le=2)
+    top_p: float = Field(0.9, ge=0, le=1)
+    top_k: int = Field(0, ge=0, le=65536)
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    penalty_decay: float = Field(0.996, ge=0, le=1)
+    seed: int | None = Field(None, ge=0, le=2**63 - 1)
+    stop: list[StopString] = Field(default_factory=list, max_length=4)
+
+
+class JobRequest(Message):
+    """A cognitive job as a client asks for it."""
+
+    input_text: InputText
+    session_id: SessionId | None = None
+    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        default_factory=lambda: list(MEMBRANES)
+    )
+    priority: int = Field(1, ge=1, le=10, description="10 is served first")
+    options: Options = Options()
+    cache: bool = True
+    tags: Annotated[list[Tag], Field(max_length=16), AfterValidator(_distinct)] = Field(default_factory=list)
+
+
+class JobSpec(JobRequest):
+    """A job as the ledger keeps it: the request, with both ids decided."""
+
+    job_id: str
+    session_id: SessionId
+
+
+class ProcessingOptions(Options):
+    """`processing_options` of the synchronous route: the sampling options, and which membranes and cache."""
+
+    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(_distinct)] = Field(
+        default_factory=lambda: list(MEMBRANES)
+    )
+    cache: bool = True
+
+
+class ProcessRequest(Message):
+    """The body of POST /api/cognitive/process."""
+
+    input_text: InputText
+    session_id: SessionId | None = None
+    processing_options: ProcessingOptions = ProcessingOptions()
+    priority: int = Field(1, ge=1, le=10, description="10 is served first")
+
+    def as_job(self) -> JobRequest:
+        """The same request in the asynchronous route's words."""
+        sampling = {name: getattr(self.processing_options, name) for name in Options.model_fields}
+        return JobRequest(
+            input_text=self.input_text,
+            session_id=self.session_id,
+            membranes=self.processing_options.membranes,
+            priority=self.priority,
+            options=Options(**sampling),
+            cache=self.processing_options.cache,
+        )
+
+
+class JobStatus(StrEnum):
+    """Where a job is; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
+
+
+class Usage(Message):
+    """Tokens spent; `cached_tokens` are the part of the prompt that needed no prefill."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
+class StepOutput(Message):
+    """What one step of a job left behind: its text and fields, or the error that it ended with."""
+
+    text: str = ""
+    fields: dict[str, Any] = Field(default_factory=dict)
+    error: str | None = None
+    usage: Usage = Usage()
+    node: str = ""
+    elapsed_ms: float = 0.0
+
+
+class JobResult(Message):
+    """The answer of a job; `membrane_outputs` and `cognitive_metadata` are by membrane."""
+
+    session_id: str
+    response_text: str
+    processing_time_ms: float
+    membrane_outputs: dict[str, str]
+    cognitive_metadata: dict[str, Any]
+    cache_hit: bool = False
+    usage: Usage = Usage()
+
+
+class JobError(Message):
+    """Why a job failed."""
+
+    reason: str
+    membranes: dict[str, str] = Field(default_factory=dict, description="each failed membrane's own reason")
+
+
+class Job(Message):
+    """A job as clients see it. Times are seconds since the epoch, by the broker's clock."""
+
+    job_id: str
+    session_id: str
+    status: JobStatus
+    priority: int
+    created_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    attempts: int = 0
+    result: JobResult | None = None
+    error: JobError | None = None
+
+
+class WorkerRecord(Message):
+    """A live worker's word about itself; it is gone when the record's time to live has passed."""
+
+    node: str
+    pid: int
+    queues: list[str]
+    slots: int
+    model_id: str
+    model_name: str
+    untrained: bool = False
+    version: str
+    started_at: float
+
+    @field_validator("queues")
+    @classmethod
+    def _sorted(cls, queues: list[str]) -> list[str]:
+        return sorted(queues)

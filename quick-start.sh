@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Deep Tree Echo on one machine: a virtual environment, the farm in the background, and its tests.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+VENV=${ECHO_VENV:-.venv}
+
+usage() {
+  cat <<'USAGE'
+usage: ./quick-start.sh COMMAND
+
+  start            install what is missing, start the farm, wait until it is ready
+  stop             stop the farm; no process is left
+  restart          stop, then start
+  status           what runs, and whether it is ready
+  logs [process]   the log of all, or of: broker store api worker flower
+  test [options]   run the tests; options go to pytest
+  help             this text
+
+Settings are environment variables, or lines of a file .env; README.md lists them.
+USAGE
+}
+
+# Python 3.11 or newer, by the names that it goes by.
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "quick-start: Python 3.11 or newer is needed; set PYTHON to one" >&2
+  exit 1
+}
+
+# install [extra]: once, and again whenever pyproject.toml has changed.
+install() {
+  local extra=${1:-} stamp="$VENV/.installed${1:+-$1}"
+  [[ -x $VENV/bin/python ]] || { echo "Making $VENV"; "$(find_python)" -m venv "$VENV"; }
+  if ! cmp -s pyproject.toml "$stamp"; then
+    echo "Installing into $VENV (torch is large; the first time takes a while)"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e ".${extra:+[$extra]}"
+    cp pyproject.toml "$stamp"
+  fi
+}
+
+# Lines NAME=value of .env, for names that the environment does not set already.
+load_env() {
+  [[ -f .env ]] || return 0
+  local line name
+  while IFS= read -r line || [[ -n $line ]]; do
+    [[ $line =~ ^[[:space:]]*(#|$) ]] && continue
+    name=${line%%=*}
+    [[ $name =~ ^[A-Z_][A-Z0-9_]*$ && -z ${!name+set} ]] && export "$name=${line#*=}"
+  done <.env
+  return 0
+}
+
+farm() {
+  load_env
+  exec env PATH="$PWD/$VENV/bin:$PATH" "$VENV/bin/python" -m echo_tasks.local.farm "$@"
+}
+
+command=${1:-help}
+[[ $# -gt 0 ]] && shift
+case $command in
+  start | restart) install; farm "$command" "$@" ;;
+  stop | status | logs)
+    [[ -x $VENV/bin/python ]] || { echo "The farm does not run: it was never installed."; exit 0; }
+    farm "$command" "$@" ;;
+  test) install test; exec env PATH="$PWD/$VENV/bin:$PATH" "$VENV/bin/python" -m pytest "$@" ;;
+  help | -h | --help) usage ;;
+  *) echo "quick-start: unknown command '$command'" >&2; usage >&2; exit 2 ;;
+esac

@@ -1,0 +1,21 @@
+"""The membranes: each builds a prompt from a job, and reads the model's text back as fields."""
+
+from __future__ import annotations
+
+from workers.membranes.grammar import Grammar
+from workers.membranes.integration import Integration
+from workers.membranes.memory import Memory
+from workers.membranes.prompt import Membrane
+from workers.membranes.reasoning import Reasoning
+
+_BY_NAME: dict[str, Membrane] = {
+    membrane.name: membrane for membrane in (Memory(), Reasoning(), Grammar(), Integration())
+}
+
+
+def named(name: str) -> Membrane:
+    """The membrane of that name. Raises LookupError with the known names."""
+    try:
+        return _BY_NAME[name]
+    except KeyError:
+        raise LookupError(f"no membrane {name!r}; there are: {', '.join(_BY_NAME)}") from None

@@ -1,0 +1,110 @@
+"""The boot step that makes a Celery worker a worker of the farm: it loads the model and attaches the tasks."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from celery import bootsteps, signals
+from celery.concurrency.thread import TaskPool
+from celery.worker import state
+
+from echo_tasks import __version__, connections, logs, settings, tasks
+from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
+from echo_tasks.events import Events
+from echo_tasks.ledger import Ledger
+from echo_tasks.messages import WorkerRecord
+from echo_tasks.registry import Registry
+from workers import model
+from workers.engine import Engine
+from workers.heartbeat import Heartbeat
+from workers.steps import Steps
+from workers.streams import StreamWriter
+
+EX_SOFTWARE = 70
+
+log = logs.get(__name__)
+
+
+class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Loads the model while the worker is made, so that a bad one ends the process before it takes a task.
+
+    The engine outlives the pool: in a warm shutdown the pool's threads still wait for their answers, so it
+    is ended by the signal that Celery sends when every boot step has stopped.
+    """
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        if not issubclass(worker.pool_cls, TaskPool):
+            exit_misconfigured(
+                SettingsError([f"pool {worker.pool_cls.__module__}: a worker is one process; use -P threads"])
+            )
+        self._settings = settings.current()
+        try:
+            self._model = model.load(self._settings)
+        except CheckpointError as error:
+            exit_misconfigured(error)
+
+    def start(self, worker: Any) -> None:
+        loaded = self._model
+        redis = connections.patient(self._settings.broker)
+        engine = Engine(
+            loaded.rwkv,
+            loaded.tokenizer,
+            max_prompt_tokens=self._settings.echo_max_prompt_tokens,
+            on_death=_end_worker,
+        )
+        writer = StreamWriter(Events(redis))
+        ledger = Ledger(redis, retention_s=self._settings.job_retention_s)
+        heartbeat = Heartbeat(Registry(redis), self._record(worker))
+        engine.start()
+        writer.start()
+        tasks.attach(Steps(ledger, engine, writer, node=worker.hostname, model_id=loaded.model_id))
+        self._announce()
+
+        @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
+        def ready(**_: Any) -> None:
+            heartbeat.start()
+
+        @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
+        def shutting_down(**_: Any) -> None:
+            log.info("worker stops", running="finishes")
+
+        @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+        def shut_down(**_: Any) -> None:
+            heartbeat.stop()
+            engine.stop()
+            writer.stop()
+
+    def _record(self, worker: Any) -> WorkerRecord:
+        return WorkerRecord(
+            node=worker.hostname,
+            pid=os.getpid(),
+            queues=list(worker.app.amqp.queues.consume_from),
+            slots=worker.concurrency,
+            model_id=self._model.model_id,
+            model_name=self._model.name,
+            untrained=self._model.untrained,
+            version=__version__,
+            started_at=time.time(),
+        )
+
+    def _announce(self) -> None:
+        shape = self._model.rwkv.shape
+        log.info(
+            "model loaded",
+            model=self._model.name,
+            model_id=self._model.model_id,
+            layers=shape.layers,
+            width=shape.width,
+            vocabulary=shape.vocabulary,
+            dtype=self._settings.echo_dtype,
+        )
+        if self._model.untrained:
+            log.warning("THE MODEL IS UNTRAINED: it answers noise. Set ECHO_MODEL to an RWKV-7 checkpoint.")
+
+
+def _end_worker() -> None:
+    """End the worker with a failure status from any thread: without its engine it must take no more tasks."""
+    state.should_stop = EX_SOFTWARE

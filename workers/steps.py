@@ -1,0 +1,129 @@
+"""Running one step of a job: from the claim, through the engine, to the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import structlog
+from celery.exceptions import Reject
+
+from echo_tasks import dispatch, keys, logs
+from echo_tasks.errors import EngineStopped, GenerationError
+from echo_tasks.ledger import Claim, Ledger
+from echo_tasks.messages import JobError, JobSpec, StepOutput, Usage
+from workers import membranes
+from workers.answer import compose
+from workers.engine import Engine
+from workers.membranes.prompt import STOP
+from workers.sequence import GenerationRequest, Sampling
+from workers.streams import Stream, StreamWriter
+
+log = logs.get(__name__)
+
+
+class Steps:
+    """What this worker's task bodies run. Several threads call it at once."""
+
+    def __init__(self, ledger: Ledger, engine: Engine, writer: StreamWriter, *, node: str, model_id: str) -> None:
+        self._ledger = ledger
+        self._engine = engine
+        self._writer = writer
+        self._node = node
+        self._model_id = model_id
+
+    def run(self, job_id: str, step: str) -> None:
+        """Run a step to its record. Delivered again after it was recorded, it does nothing twice."""
+        with structlog.contextvars.bound_contextvars(job_id=job_id, step=step):
+            claim = self._ledger.claim(job_id, step)
+            if not isinstance(claim, Claim):
+                log.info("nothing to do", reason=claim.reason)
+                if claim.membranes_done and step != keys.INTEGRATION:
+                    self._release_integration(job_id)
+                return
+            with structlog.contextvars.bound_contextvars(session_id=claim.spec.session_id):
+                if step == keys.INTEGRATION:
+                    self._integrate(claim)
+                else:
+                    self._run_membrane(claim.spec, step)
+
+    def _run_membrane(self, spec: JobSpec, step: str) -> None:
+        output = self._answer(spec, step, {})
+        if self._ledger.record(spec.job_id, step, output):
+            self._release_integration(spec.job_id, spec.priority)
+
+    def _release_integration(self, job_id: str, priority: int = dispatch.HIGHEST) -> None:
+        dispatch.publish(job_id, [keys.INTEGRATION], priority)
+
+    def _integrate(self, claim: Claim) -> None:
+        spec = claim.spec
+        outputs = {name: claim.outputs[name] for name in spec.membranes}
+        failed = {name: output.error for name, output in outputs.items() if output.error is not None}
+        if len(failed) == len(outputs):
+            self._ledger.fail(spec.job_id, JobError(reason="every membrane failed", membranes=failed))
+            return
+        output = self._answer(spec, keys.INTEGRATION, outputs)
+        if output.error is not None:
+            self._ledger.fail(
+                spec.job_id, JobError(reason=f"integration failed: {output.error}", membranes=failed)
+            )
+            return
+        elapsed_ms = 1000 * (time.time() - claim.started_at)
+        result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
+        ended_here = self._ledger.succeed(spec.job_id, result)
+        log.info("job answered", first=ended_here, elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
+
+    def _answer(self, spec: JobSpec, step: str, outputs: Mapping[str, StepOutput]) -> StepOutput:
+        """The step's output; a fault of the engine becomes the output's error."""
+        membrane = membranes.named(step)
+        started = time.monotonic()
+        with self._writer.stream(spec.job_id, step) as stream:
+            try:
+                request = _request(spec, membrane.prompt(spec, outputs), stream)
+                generation = self._engine.submit(request).result()
+            except EngineStopped as error:  # the worker's fault, not the step's: another worker takes it
+                raise Reject(str(error), requeue=True) from error
+            except GenerationError as error:
+                log.error("step failed", error=str(error))
+                return StepOutput(error=str(error), node=self._node, elapsed_ms=_ms_since(started))
+        log.info(
+            "step answered",
+            finish=generation.finish_reason,
+            tokens=len(generation.tokens),
+            queue_ms=round(1000 * generation.queue_s),
+            ttft_ms=round(1000 * generation.ttft_s),
+            total_ms=round(1000 * generation.total_s),
+        )
+        return StepOutput(
+            text=generation.text.strip(),
+            fields=membrane.fields(spec, generation) | {"finish_reason": generation.finish_reason},
+            usage=Usage(
+                prompt_tokens=generation.prompt_tokens,
+                cached_tokens=generation.cached_tokens,
+                completion_tokens=len(generation.tokens),
+            ),
+            node=self._node,
+            elapsed_ms=_ms_since(started),
+        )
+
+
+def _request(spec: JobSpec, prompt: str, stream: Stream) -> GenerationRequest:
+    options = spec.options
+    sampling = Sampling(
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+        presence_penalty=options.presence_penalty,
+        frequency_penalty=options.frequency_penalty,
+        penalty_decay=options.penalty_decay,
+        seed=options.seed,
+        stop=tuple(text.encode() for text in (*options.stop, *STOP)),
+    )
+    return GenerationRequest(
+        prompt, sampling, priority=spec.priority, on_text=stream.write, cancelled=stream.cancelled
+    )
+
+
+def _ms_since(started: float) -> float:
+    return round(1000 * (time.monotonic() - started), 1)

@@ -1,0 +1,112 @@
+"""From the engine to the jobs' event streams: text is gathered for a moment, then sent for all jobs at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from echo_tasks import logs
+from echo_tasks.errors import BrokerUnavailable
+from echo_tasks.events import Events
+
+FLUSH_S = 0.03
+"""How long text is gathered: shorter than a reader notices, longer than several of the engine's steps."""
+
+log = logs.get(__name__)
+
+
+@dataclass(slots=True)
+class Stream:
+    """The text of one running step; `write` never blocks on the network."""
+
+    job_id: str
+    membrane: str
+    writer: StreamWriter
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def write(self, text: str) -> None:
+        """Add text to the job's events."""
+        self.writer.add(self, text)
+
+
+class StreamWriter:
+    """Sends gathered text from a thread of its own, and cancels the steps of jobs that have ended."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._open: dict[str, list[Stream]] = defaultdict(list)
+        self._gathered: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._lock = threading.Lock()  # guards the two tables
+        self._sending = threading.Lock()  # held while events are on their way, so that they stay in order
+        self._work = threading.Event()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what is left, and end the thread."""
+        self._stopped.set()
+        self._work.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @contextmanager
+    def stream(self, job_id: str, membrane: str) -> Iterator[Stream]:
+        """A stream for a step; on the way out everything written has been sent."""
+        stream = Stream(job_id, membrane, self)
+        with self._lock:
+            self._open[job_id].append(stream)
+        try:
+            yield stream
+        finally:
+            self._send()
+            with self._lock:
+                self._open[job_id].remove(stream)
+                if not self._open[job_id]:
+                    del self._open[job_id]
+
+    def add(self, stream: Stream, text: str) -> None:
+        """Gather text; neighbouring pieces of one membrane become one event."""
+        with self._lock:
+            pieces = self._gathered[stream.job_id]
+            if pieces and pieces[-1][0] == stream.membrane:
+                pieces[-1] = (stream.membrane, pieces[-1][1] + text)
+            else:
+                pieces.append((stream.membrane, text))
+        self._work.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._work.wait()
+            self._stopped.wait(FLUSH_S)
+            self._work.clear()
+            self._send()
+
+    def _send(self) -> None:
+        """Send what has been gathered. A broker that is away costs these events, never the answer."""
+        with self._sending:
+            with self._lock:
+                gathered, self._gathered = self._gathered, defaultdict(list)
+            try:
+                ended = self._events.append(
+                    {
+                        job_id: [{"membrane": membrane, "text": text} for membrane, text in pieces]
+                        for job_id, pieces in gathered.items()
+                    }
+                )
+            except BrokerUnavailable as error:
+                log.warning("events dropped", jobs=len(gathered), error=str(error))
+                return
+        self._cancel(ended)
+
+    def _cancel(self, job_ids: set[str]) -> None:
+        with self._lock:
+            for job_id in job_ids:
+                for stream in self._open.get(job_id, ()):
+                    stream.cancelled.set()
