@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import redis
 from flask import current_app
 
+from cache.memory import MemoryTier
+from cache.shared import SharedTier
+from cache.tiered import TieredCache
+from echo_api.answers import Answers
 from echo_api.intake import Intake
 from echo_api.wakeups import Wakeups
 from echo_tasks import connections
@@ -14,6 +18,8 @@ from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
 from echo_tasks.registry import Registry
 from echo_tasks.settings import Settings
+
+L1_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +39,18 @@ class Farm:
     def connect(cls, settings: Settings) -> Farm:
         """The farm that the settings name."""
         broker = connections.impatient(settings.broker)
+        store = connections.impatient(settings.store, text=False)
         ledger = Ledger(broker, retention_s=settings.job_retention_s)
+        registry = Registry(broker)
+        cache = TieredCache([MemoryTier(L1_BYTES), SharedTier(store, compress=settings.enable_compression)])
         return cls(
             settings=settings,
             broker=broker,
-            store=connections.impatient(settings.store),
+            store=store,
             ledger=ledger,
             events=Events(broker),
-            registry=Registry(broker),
-            intake=Intake(ledger),
+            registry=registry,
+            intake=Intake(ledger, Answers(cache, registry) if settings.enable_caching else None),
             wakeups=Wakeups(settings.broker),
         )
 

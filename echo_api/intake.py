@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 
+from echo_api.answers import Answers
 from echo_tasks import dispatch, logs
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.ledger import Created, Idempotency, Ledger
@@ -14,10 +15,11 @@ log = logs.get(__name__)
 
 
 class Intake:
-    """Accepts jobs on one ledger."""
+    """Accepts jobs on one ledger; `answers` is None where answers are not cached."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, answers: Answers | None) -> None:
         self._ledger = ledger
+        self._answers = answers
 
     def submit(self, request: JobRequest, key: str | None = None) -> tuple[JobSpec, Created]:
         """Accept a job, or find the one that was made under the same idempotency key.
@@ -31,7 +33,10 @@ class Intake:
         )
         idempotency = Idempotency(key, _fingerprint(request)) if key else None
         created = self._ledger.create(spec, idempotency)
-        if not created.published:
+        answer = self._answers.lookup(spec) if self._answers and created.is_new else None
+        if answer is not None:
+            self._ledger.succeed(created.job_id, answer)
+        elif not created.published:
             self._publish(spec, created, idempotency)
         return spec, created
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Response, url_for
 from flask_openapi3 import APIBlueprint, Tag
+from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel
 
 from echo_api import problems, requests, stream, views, waiting
@@ -15,7 +16,10 @@ from echo_tasks.messages import JobRequest
 api = APIBlueprint("jobs", __name__, url_prefix="/api/jobs", abp_tags=[Tag(name="jobs")])
 api.before_request(requests.require_json_object)
 
-_NOT_FOUND = {"404": problems.documented("no such job"), "503": problems.documented("the broker does not answer")}
+_NOT_FOUND: ResponseDict = {
+    "404": problems.documented("no such job"),
+    "503": problems.documented("the broker does not answer"),
+}
 
 
 class JobPath(BaseModel):
@@ -81,7 +85,10 @@ def cancel(path: JobPath) -> Any:
 
 @api.get(
     "/<job_id:job_id>/events",
-    responses={"200": {"description": "the job's events", "content": {"text/event-stream": {}}}, **_NOT_FOUND},
+    responses={
+        "200": {"description": "the job's events", "content": {"text/event-stream": {}}},
+        **_NOT_FOUND,
+    },
 )
 def events(path: JobPath) -> Response:
     """Follow a job as Server-Sent Events.

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, json, make_response, request
 from pydantic import BaseModel, Field, ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable, IdempotencyConflict, JobNotFound
@@ -98,7 +98,9 @@ def install(app: Flask) -> None:
 def _http(error: HTTPException) -> Any:
     if error.response is not None:  # already a whole answer, such as the 422 of a validation
         return error.response
-    headers = {"Allow": ", ".join(sorted(error.valid_methods))} if getattr(error, "valid_methods", None) else {}
+    headers = {}
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers["Allow"] = ", ".join(sorted(error.valid_methods))
     if error.code is not None and 300 <= error.code < 400:
         return error
     return response(error.code or 500, error.description or "", headers=headers)

@@ -51,9 +51,9 @@ def links(job_id: str) -> dict[str, str]:
 
 def job(job: Job) -> dict[str, Any]:
     """The JSON of a job."""
-    times = {
-        name: None if (at := getattr(job, name)) is None else datetime.fromtimestamp(at, UTC)
-        for name in ("created_at", "started_at", "finished_at")
-    }
-    fields = {name: value for name, value in dict(job).items() if name not in times}
-    return JobView(**fields, **times).model_dump(mode="json")
+    times = {name: _utc(getattr(job, name)) for name in ("created_at", "started_at", "finished_at")}
+    return JobView.model_validate(dict(job) | times).model_dump(mode="json")
+
+
+def _utc(at: float | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC)

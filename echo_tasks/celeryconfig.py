@@ -37,9 +37,7 @@ task_default_queue = keys.queue(keys.MEMBRANES[0])
 task_default_exchange = _exchange.name
 task_default_routing_key = task_default_queue
 task_create_missing_queues = False  # a misspelt -Q is an error, not a queue that nobody fills
-task_routes = {
-    keys.task(step): {"queue": keys.queue(step), "routing_key": keys.queue(step)} for step in keys.STEPS
-}
+task_routes = {keys.task(step): {"queue": keys.queue(step), "routing_key": keys.queue(step)} for step in keys.STEPS}
 
 # A message is acknowledged when its step is in the ledger; a worker holds one message a slot and no more.
 task_acks_late = True

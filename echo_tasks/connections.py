@@ -15,14 +15,15 @@ from redis.retry import Retry
 from echo_tasks.errors import BrokerUnavailable
 
 
-def impatient(url: str) -> redis.Redis:
+def impatient(url: str, *, text: bool = True) -> redis.Redis:
     """A client for request handlers: it gives up within two seconds, and reconnects on its next use.
 
     A connection that the server closed while idle is replaced once, at once; a timeout is not retried.
+    Replies are text, or bytes where `text` is false.
     """
     return redis.Redis.from_url(
         url,
-        decode_responses=True,
+        decode_responses=text,
         socket_connect_timeout=0.8,
         socket_timeout=1.5,
         socket_keepalive=True,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from kombu.exceptions import OperationalError
 
 from echo_tasks import tasks
+from echo_tasks.celery import app
 from echo_tasks.errors import BrokerUnavailable
 
 LOWEST, HIGHEST = 1, 10
@@ -23,7 +24,7 @@ def publish(job_id: str, steps: Iterable[str], priority: int) -> None:
     The message's id names the job and the step, so that Flower finds them. Raises BrokerUnavailable.
     """
     try:
-        with tasks.app.producer_pool.acquire(block=True, timeout=2) as producer:
+        with app.producer_pool.acquire(block=True, timeout=2) as producer:
             for step in steps:
                 tasks.BY_STEP[step].apply_async(
                     (job_id,),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-MEMBRANES = ("memory", "reasoning", "grammar")
+from typing import Literal, get_args
+
+Membrane = Literal["memory", "reasoning", "grammar"]
+
+MEMBRANES: tuple[Membrane, ...] = get_args(Membrane)
 """The membranes that a job may name; each has a queue and a task, and they run side by side."""
 
 INTEGRATION = "integration"
 """The step that composes the answer from the membranes' outputs."""
 
-STEPS = (*MEMBRANES, INTEGRATION)
+STEPS: tuple[str, ...] = (*MEMBRANES, INTEGRATION)
 
 WAKE_CHANNEL = "echo:wake"
 """Channel that carries `job_id` or `job_id end` whenever a job's stream grows or ends."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from echo_tasks.keys import MEMBRANES
-
-Membrane = Literal["memory", "reasoning", "grammar"]
+from echo_tasks.keys import MEMBRANES, Membrane
 
 STOP_STRING_MAX_BYTES = 256
 
@@ -42,9 +40,7 @@ def _distinct(items: list[Any]) -> list[Any]:
 
 
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-StopString = Annotated[
-    str, Field(min_length=1), AfterValidator(_encodable), AfterValidator(_short_in_bytes)
-]
+StopString = Annotated[str, Field(min_length=1), AfterValidator(_encodable), AfterValidator(_short_in_bytes)]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 InputText = Annotated[
     str, Field(min_length=1, max_length=32768), AfterValidator(_encodable), AfterValidator(_not_blank)
@@ -203,7 +199,8 @@ class WorkerRecord(Message):
     pid: int
     queues: list[str]
     slots: int
-    model_id: str
+    model_id: str = Field(description="tells the model's weights and vocabulary apart from any other's")
+    answers_id: str = Field(description="tells apart all that decides an answer: model, number format, templates")
     model_name: str
     untrained: bool = False
     version: str

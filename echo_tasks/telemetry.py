@@ -5,7 +5,9 @@ from __future__ import annotations
 from prometheus_client import Counter, Histogram
 
 HTTP_REQUESTS = Counter(
-    "echo_http_requests_total", "Requests answered, by route, method and status.", ["route", "method", "status"]
+    "echo_http_requests_total",
+    "Requests answered, by route, method and status.",
+    ["route", "method", "status"],
 )
 HTTP_SECONDS = Histogram(
     "echo_http_request_duration_seconds",

@@ -11,7 +11,12 @@ from workers.membranes.reasoning import kind_of
 
 
 def compose(
-    spec: JobSpec, outputs: Mapping[str, StepOutput], integration: StepOutput, *, elapsed_ms: float, model_id: str
+    spec: JobSpec,
+    outputs: Mapping[str, StepOutput],
+    integration: StepOutput,
+    *,
+    elapsed_ms: float,
+    model_id: str,
 ) -> JobResult:
     """The result of a job whose membranes are `outputs`; a failed one is named, and its text is empty."""
     return JobResult(

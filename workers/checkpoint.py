@@ -38,7 +38,7 @@ class Checkpoint:
     """A validated checkpoint: its tensors under their official names, in their stored number format."""
 
     path: Path
-    model_id: str
+    digest: str
     shape: Shape
     tensors: dict[str, Tensor]
 
@@ -54,9 +54,7 @@ def load(path: Path) -> Checkpoint:
             raise CheckpointError(path, f"not a whole RWKV-7 checkpoint: {name} is missing")
         if tuple(tensors[name].squeeze().shape) != expected:
             raise CheckpointError(path, f"{name} has shape {tuple(tensors[name].shape)}, not {expected}")
-    with path.open("rb") as file:
-        model_id = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return Checkpoint(path, model_id, shape, tensors)
+    return Checkpoint(path, _digest(tensors), shape, tensors)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -74,6 +72,16 @@ def _read(path: Path) -> dict[str, Tensor]:
         if not tensor.is_floating_point():
             raise CheckpointError(path, f"{name} has number format {tensor.dtype}, not a floating one")
     return content
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of the tensors by name: the same weights have the same digest, however a file packs them."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _is_zip(path: Path) -> bool:
@@ -102,7 +110,10 @@ def _shape(path: Path, tensors: dict[str, Tensor]) -> Shape:
 def _expected(shape: Shape, tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Every tensor's name and squeezed shape; the inner sizes, which vary, are taken from the first factor."""
     width, vocabulary = shape.width, shape.vocabulary
-    expected: dict[str, tuple[int, ...]] = {"emb.weight": (vocabulary, width), "head.weight": (vocabulary, width)}
+    expected: dict[str, tuple[int, ...]] = {
+        "emb.weight": (vocabulary, width),
+        "head.weight": (vocabulary, width),
+    }
     for norm in ("ln_out", "blocks.0.ln0"):
         expected |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
     for layer in range(shape.layers):

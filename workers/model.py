@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
 
 from echo_tasks.errors import CheckpointError
 from echo_tasks.settings import Settings
-from workers import checkpoint, tokenizer, untrained
+from workers import checkpoint, membranes, tokenizer, untrained
 from workers.rwkv7 import RWKV7
 from workers.tokenizer import Tokenizer
 
@@ -17,9 +18,14 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded model. `model_id` tells its weights apart from any other's."""
+    """A loaded model.
+
+    `model_id` tells its weights and vocabulary apart from any other's; `answers_id` tells apart all that
+    decides an answer besides the job: these, the number format, and the membranes' templates.
+    """
 
     model_id: str
+    answers_id: str
     name: str
     untrained: bool
     rwkv: RWKV7
@@ -34,7 +40,14 @@ def load(settings: Settings) -> Model:
     vocabulary = tokenizer.load(settings.echo_vocab)
     if vocabulary.largest_id >= loaded.shape.vocabulary:
         raise CheckpointError(
-            path, f"made for {loaded.shape.vocabulary} tokens, but the vocabulary goes to {vocabulary.largest_id}"
+            path,
+            f"made for {loaded.shape.vocabulary} tokens, but the vocabulary goes to {vocabulary.largest_id}",
         )
     model = RWKV7(loaded, _DTYPES[settings.echo_dtype])
-    return Model(loaded.model_id, path.stem, is_untrained, model, vocabulary)
+    model_id = _id(loaded.digest, vocabulary.digest)
+    answers_id = _id(model_id, settings.echo_dtype, membranes.fingerprint())
+    return Model(model_id, answers_id, path.stem, is_untrained, model, vocabulary)
+
+
+def _id(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps, signals
 from celery.concurrency.thread import TaskPool
 from celery.worker import state
 
+from cache.shared import SharedTier
+from cache.tiered import TieredCache
 from echo_tasks import __version__, connections, logs, settings, tasks
+from echo_tasks.answers import answer_key
 from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
-from echo_tasks.messages import WorkerRecord
+from echo_tasks.messages import JobResult, JobSpec, WorkerRecord
 from echo_tasks.registry import Registry
 from workers import model
 from workers.engine import Engine
@@ -57,10 +61,20 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         writer = StreamWriter(Events(redis))
         ledger = Ledger(redis, retention_s=self._settings.job_retention_s)
-        heartbeat = Heartbeat(Registry(redis), self._record(worker))
+        # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
+        heartbeat = Heartbeat(Registry(connections.impatient(self._settings.broker)), self._record(worker))
         engine.start()
         writer.start()
-        tasks.attach(Steps(ledger, engine, writer, node=worker.hostname, model_id=loaded.model_id))
+        tasks.attach(
+            Steps(
+                ledger,
+                engine,
+                writer,
+                node=worker.hostname,
+                model_id=loaded.model_id,
+                keep_answer=self._answer_keeper(),
+            )
+        )
         self._announce()
 
         @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -77,6 +91,19 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             engine.stop()
             writer.stop()
 
+    def _answer_keeper(self) -> Callable[[JobSpec, JobResult], None]:
+        """Writes an answer to the shared tier, where every API process finds it."""
+        if not self._settings.enable_caching:
+            return lambda spec, result: None
+        store = connections.impatient(self._settings.store, text=False)
+        cache = TieredCache([SharedTier(store, compress=self._settings.enable_compression)])
+
+        def keep(spec: JobSpec, result: JobResult) -> None:
+            key = answer_key(spec, self._model.answers_id)
+            cache.set(key, result.model_dump_json().encode(), self._settings.cache_ttl_seconds)
+
+        return keep
+
     def _record(self, worker: Any) -> WorkerRecord:
         return WorkerRecord(
             node=worker.hostname,
@@ -84,6 +111,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             queues=list(worker.app.amqp.queues.consume_from),
             slots=worker.concurrency,
             model_id=self._model.model_id,
+            answers_id=self._model.answers_id,
             model_name=self._model.name,
             untrained=self._model.untrained,
             version=__version__,

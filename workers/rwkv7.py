@@ -111,16 +111,12 @@ def _time_mix(
     decay = torch.exp(_DECAY_SCALE * torch.sigmoid((p["att.w0"] + w).float()))
 
     y = _recurrence(wkv, r.view(heads), decay.view(heads), k.view(heads), v.view(heads), kk, a.view(heads))
-    y = F.group_norm(
-        y.view(length, width), heads[1], p["att.ln_x.weight"], p["att.ln_x.bias"], eps=_GROUP_NORM_EPS
-    )
+    y = F.group_norm(y.view(length, width), heads[1], p["att.ln_x.weight"], p["att.ln_x.bias"], eps=_GROUP_NORM_EPS)
     bonus = (r.view(heads) * k.view(heads) * p["att.r_k"]).sum(-1, keepdim=True) * v.view(heads)
     return F.linear((y + bonus.view(length, width)) * g, p["att.output.weight"]), first_value
 
 
-def _recurrence(
-    wkv: Tensor, r: Tensor, decay: Tensor, k: Tensor, v: Tensor, kk: Tensor, a: Tensor
-) -> Tensor:
+def _recurrence(wkv: Tensor, r: Tensor, decay: Tensor, k: Tensor, v: Tensor, kk: Tensor, a: Tensor) -> Tensor:
     """S <- S diag(decay) + (S -kk)(kk a)^T + v k^T, then y = S r, token by token: all (T, H, 64)."""
     removed, added = (-kk).float().unsqueeze(-1), (kk * a).float().unsqueeze(-2)
     values, keys, decays = v.float().unsqueeze(-1), k.float().unsqueeze(-2), decay.unsqueeze(-2)

@@ -101,7 +101,7 @@ class Sequence:
         return self.fed < len(self.prompt)
 
     def accept(self, token: int, logprob: float, tokenizer: Tokenizer) -> FinishReason | None:
-        """Take the chosen token, emit the text that is certain now, and say whether the sequence has ended."""
+        """Take the chosen token, emit the text that is certain now, and tell whether the sequence ended."""
         if not self.tokens:
             self.first_token_at = time.monotonic()
         self.tokens.append(token)

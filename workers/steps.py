@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from celery.exceptions import Reject
@@ -11,7 +11,7 @@ from celery.exceptions import Reject
 from echo_tasks import dispatch, keys, logs
 from echo_tasks.errors import EngineStopped, GenerationError
 from echo_tasks.ledger import Claim, Ledger
-from echo_tasks.messages import JobError, JobSpec, StepOutput, Usage
+from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Usage
 from workers import membranes
 from workers.answer import compose
 from workers.engine import Engine
@@ -25,12 +25,22 @@ log = logs.get(__name__)
 class Steps:
     """What this worker's task bodies run. Several threads call it at once."""
 
-    def __init__(self, ledger: Ledger, engine: Engine, writer: StreamWriter, *, node: str, model_id: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: Engine,
+        writer: StreamWriter,
+        *,
+        node: str,
+        model_id: str,
+        keep_answer: Callable[[JobSpec, JobResult], None],
+    ) -> None:
         self._ledger = ledger
         self._engine = engine
         self._writer = writer
         self._node = node
         self._model_id = model_id
+        self._keep_answer = keep_answer
 
     def run(self, job_id: str, step: str) -> None:
         """Run a step to its record. Delivered again after it was recorded, it does nothing twice."""
@@ -57,19 +67,19 @@ class Steps:
 
     def _integrate(self, claim: Claim) -> None:
         spec = claim.spec
-        outputs = {name: claim.outputs[name] for name in spec.membranes}
+        outputs: dict[str, StepOutput] = {name: claim.outputs[name] for name in spec.membranes}
         failed = {name: output.error for name, output in outputs.items() if output.error is not None}
         if len(failed) == len(outputs):
             self._ledger.fail(spec.job_id, JobError(reason="every membrane failed", membranes=failed))
             return
         output = self._answer(spec, keys.INTEGRATION, outputs)
         if output.error is not None:
-            self._ledger.fail(
-                spec.job_id, JobError(reason=f"integration failed: {output.error}", membranes=failed)
-            )
+            self._ledger.fail(spec.job_id, JobError(reason=f"integration failed: {output.error}", membranes=failed))
             return
         elapsed_ms = 1000 * (time.time() - claim.started_at)
         result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
+        if spec.cache and not failed:
+            self._keep_answer(spec, result)
         ended_here = self._ledger.succeed(spec.job_id, result)
         log.info("job answered", first=ended_here, elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
 
@@ -120,9 +130,7 @@ def _request(spec: JobSpec, prompt: str, stream: Stream) -> GenerationRequest:
         seed=options.seed,
         stop=tuple(text.encode() for text in (*options.stop, *STOP)),
     )
-    return GenerationRequest(
-        prompt, sampling, priority=spec.priority, on_text=stream.write, cancelled=stream.cancelled
-    )
+    return GenerationRequest(prompt, sampling, priority=spec.priority, on_text=stream.write, cancelled=stream.cancelled)
 
 
 def _ms_since(started: float) -> float:

@@ -1,4 +1,4 @@
-"""From the engine to the jobs' event streams: text is gathered for a moment, then sent for all jobs at once."""
+"""From the engine to the jobs' event streams: text is gathered for a moment, then sent for all at once."""
 
 from __future__ import annotations
 

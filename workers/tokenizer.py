@@ -1,8 +1,9 @@
-"""The World tokenizer: greedy longest match over bytes, from a vocabulary file of the `rwkv` package's form."""
+"""The World tokenizer: greedy longest match over bytes, from a vocabulary file as of the `rwkv` package."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +26,14 @@ class Tokenizer:
         for token in self._ids:
             lengths.setdefault(token[:2], set()).add(len(token))
         self._lengths = {start: tuple(sorted(found, reverse=True)) for start, found in lengths.items()}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the vocabulary."""
+        digest = hashlib.sha256()
+        for token_id in sorted(self._bytes):
+            digest.update(b"%d %d %s\n" % (token_id, len(self._bytes[token_id]), self._bytes[token_id]))
+        return digest.hexdigest()
 
     @property
     def largest_id(self) -> int:
@@ -56,7 +65,7 @@ class Tokenizer:
 
 
 def load(path: Path | None) -> Tokenizer:
-    """The tokenizer of a vocabulary file; of the World vocabulary when there is none. Raises CheckpointError."""
+    """The tokenizer of a vocabulary file, or of the World vocabulary. Raises CheckpointError."""
     source = path if path is not None else files("rwkv") / WORLD
     try:
         lines = source.read_text(encoding="utf-8").rstrip("\n").split("\n")

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -90,17 +91,16 @@ def stop(settings: Settings) -> int:
         print("The farm does not run.")
         return 0
     print(f"Stopping {len(running)} processes ", end="", flush=True)
-    heads = [process for process in running if "honcho" in _command(process) and _is_head(process, running)]
-    for process in heads or running:
-        _signal(process.terminate)
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while (left := processes(settings)) and time.monotonic() < deadline:
-        if heads and not any(head.is_running() for head in heads):
-            heads = []  # what honcho left behind is ended one by one
-            for process in left:
-                _signal(process.terminate)
-        print(".", end="", flush=True)
-        time.sleep(0.5)
+    # The workers first, while the broker lives, so that they finish what they hold; then honcho, which ends
+    # the rest; then whatever a honcho that was killed has left behind.
+    for stage in (_is_worker, _is_honcho, lambda _: True):
+        for process in filter(stage, processes(settings)):
+            _signal(process.terminate)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while any(stage(process) for process in processes(settings)) and time.monotonic() < deadline:
+            print(".", end="", flush=True)
+            time.sleep(0.5)
+    left = processes(settings)
     for process in left:
         _signal(process.kill)
     print(f" stopped{f', {len(left)} of them by force' if left else ''}.")
@@ -149,26 +149,26 @@ def _log(settings: Settings) -> Path:
     return settings.echo_var / "log" / "farm.log"
 
 
-def _command(process: psutil.Process) -> str:
+def _is_worker(process: psutil.Process) -> bool:
+    return _runs(process, "celery", "worker")
+
+
+def _is_honcho(process: psutil.Process) -> bool:
+    return _runs(process, "honcho", "start")
+
+
+def _runs(process: psutil.Process, program: str, verb: str) -> bool:
+    """Whether the process is that program itself, not the shell that started it."""
     try:
-        return " ".join(process.cmdline())
+        words = process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return ""
-
-
-def _is_head(process: psutil.Process, running: list[psutil.Process]) -> bool:
-    """Whether the process was not started by another one of the farm."""
-    try:
-        return process.ppid() not in {other.pid for other in running}
-    except psutil.NoSuchProcess:
         return False
+    return verb in words and any(Path(word).name == program for word in words[:3])
 
 
 def _signal(send: Callable[[], None]) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         send()
-    except psutil.NoSuchProcess:
-        pass
 
 
 def _wait_until_ready(settings: Settings, honcho: subprocess.Popen[bytes]) -> bool:
@@ -189,19 +189,26 @@ def _wait_until_ready(settings: Settings, honcho: subprocess.Popen[bytes]) -> bo
 
 
 def _readiness(settings: Settings) -> tuple[bool, dict[str, str]]:
-    """Whether the API says that the farm is ready, and each check in a word."""
-    url = f"http://{_reachable(settings.api_host)}:{settings.api_port}/readyz"
+    """Whether the farm is ready by the API's own word and Flower's, and each check in a word."""
+    checks = {"api": "not up"}
+    status, body = _get(f"http://{_reachable(settings.api_host)}:{settings.api_port}/readyz")
+    if status in {200, 503}:
+        found = json.loads(body)["checks"]
+        checks = {"api": "ok"} | {name: "ok" if check["ok"] else "waiting" for name, check in found.items()}
+    flower, _ = _get(f"http://{_reachable(settings.flower_address)}:{settings.flower_port}/healthcheck")
+    checks["flower"] = "ok" if flower == 200 else "not up"
+    return set(checks.values()) == {"ok"}, checks
+
+
+def _get(url: str) -> tuple[int, bytes]:
+    """Status and body of one of our own servers; status 0 when it does not answer."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own API
-            body = json.load(answer)
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own servers
+            return answer.status, answer.read()
     except urllib.error.HTTPError as error:
-        if error.code != 503:
-            return False, {"api": f"answers {error.code}"}
-        body = json.load(error)
+        return error.code, error.read()
     except OSError:
-        return False, {"api": "not up"}
-    checks = {name: "ok" if check["ok"] else "waiting" for name, check in body["checks"].items()}
-    return body["status"] == "ready", {"api": "ok", **checks}
+        return 0, b""
 
 
 def _print_access_points(settings: Settings) -> None:
