@@ -22,7 +22,6 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         "echo_api",
         info=Info(title="Deep Tree Echo", version=__version__, description=_DESCRIPTION),
         validation_error_callback=problems.invalid,
-        responses={"422": problems.documented("a field is wrong, missing or unknown")},
         doc_prefix="/openapi",
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES

@@ -12,7 +12,9 @@ from echo_api.farm import farm
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.messages import JobResult, JobStatus, ProcessRequest
 
-api = APIBlueprint("cognitive", __name__, url_prefix="/api/cognitive", abp_tags=[Tag(name="cognitive")])
+api = APIBlueprint(
+    "cognitive", __name__, url_prefix="/api/cognitive", abp_tags=[Tag(name="cognitive")], abp_responses=problems.INVALID
+)
 api.before_request(requests.require_json_object)
 
 

@@ -14,6 +14,7 @@ from echo_api.answers import Answers
 from echo_api.intake import Intake
 from echo_api.wakeups import Wakeups
 from echo_tasks import connections
+from echo_tasks.dispatch import Publisher
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
 from echo_tasks.registry import Registry
@@ -50,7 +51,9 @@ class Farm:
             ledger=ledger,
             events=Events(broker),
             registry=registry,
-            intake=Intake(ledger, Answers(cache, registry) if settings.enable_caching else None),
+            intake=Intake(
+                ledger, Publisher(settings.broker), Answers(cache, registry) if settings.enable_caching else None
+            ),
             wakeups=Wakeups(settings.broker),
         )
 

@@ -6,7 +6,8 @@ import hashlib
 import uuid
 
 from echo_api.answers import Answers
-from echo_tasks import dispatch, logs
+from echo_tasks import logs
+from echo_tasks.dispatch import Publisher
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.ledger import Created, Idempotency, Ledger
 from echo_tasks.messages import JobError, JobRequest, JobSpec
@@ -17,8 +18,9 @@ log = logs.get(__name__)
 class Intake:
     """Accepts jobs on one ledger; `answers` is None where answers are not cached."""
 
-    def __init__(self, ledger: Ledger, answers: Answers | None) -> None:
+    def __init__(self, ledger: Ledger, publisher: Publisher, answers: Answers | None) -> None:
         self._ledger = ledger
+        self._publisher = publisher
         self._answers = answers
 
     def submit(self, request: JobRequest, key: str | None = None) -> tuple[JobSpec, Created]:
@@ -42,7 +44,7 @@ class Intake:
 
     def _publish(self, spec: JobSpec, created: Created, idempotency: Idempotency | None) -> None:
         try:
-            dispatch.publish(created.job_id, spec.membranes, spec.priority)
+            self._publisher.publish(created.job_id, spec.membranes, spec.priority)
         except BrokerUnavailable:
             if idempotency is None:
                 self._give_up(created.job_id)

@@ -13,7 +13,9 @@ from echo_api import problems, requests, stream, views, waiting
 from echo_api.farm import farm
 from echo_tasks.messages import JobRequest
 
-api = APIBlueprint("jobs", __name__, url_prefix="/api/jobs", abp_tags=[Tag(name="jobs")])
+api = APIBlueprint(
+    "jobs", __name__, url_prefix="/api/jobs", abp_tags=[Tag(name="jobs")], abp_responses=problems.INVALID
+)
 api.before_request(requests.require_json_object)
 
 _NOT_FOUND: ResponseDict = {

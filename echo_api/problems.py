@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, json, make_response, request
+from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -51,6 +52,10 @@ def documented(description: str) -> dict[str, Any]:
     schema["properties"]["errors"]["items"] = FieldError.model_json_schema()
     schema.pop("$defs", None)
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+INVALID: ResponseDict = {"422": documented("a field is wrong, missing or unknown; `errors` names each")}
+"""For the routes that take a body or headers."""
 
 
 def response(

@@ -15,6 +15,7 @@ from cache.shared import SharedTier
 from cache.tiered import TieredCache
 from echo_tasks import __version__, connections, logs, settings, tasks
 from echo_tasks.answers import answer_key
+from echo_tasks.dispatch import Publisher
 from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
@@ -68,6 +69,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         tasks.attach(
             Steps(
                 ledger,
+                Publisher(self._settings.broker),
                 engine,
                 writer,
                 node=worker.hostname,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import structlog
 from celery.exceptions import Reject
 
-from echo_tasks import dispatch, keys, logs
+from echo_tasks import keys, logs
+from echo_tasks.dispatch import HIGHEST, Publisher
 from echo_tasks.errors import EngineStopped, GenerationError
 from echo_tasks.ledger import Claim, Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Usage
@@ -28,6 +29,7 @@ class Steps:
     def __init__(
         self,
         ledger: Ledger,
+        publisher: Publisher,
         engine: Engine,
         writer: StreamWriter,
         *,
@@ -36,6 +38,7 @@ class Steps:
         keep_answer: Callable[[JobSpec, JobResult], None],
     ) -> None:
         self._ledger = ledger
+        self._publisher = publisher
         self._engine = engine
         self._writer = writer
         self._node = node
@@ -62,8 +65,8 @@ class Steps:
         if self._ledger.record(spec.job_id, step, output):
             self._release_integration(spec.job_id, spec.priority)
 
-    def _release_integration(self, job_id: str, priority: int = dispatch.HIGHEST) -> None:
-        dispatch.publish(job_id, [keys.INTEGRATION], priority)
+    def _release_integration(self, job_id: str, priority: int = HIGHEST) -> None:
+        self._publisher.publish(job_id, [keys.INTEGRATION], priority)
 
     def _integrate(self, claim: Claim) -> None:
         spec = claim.spec

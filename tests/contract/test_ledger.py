@@ -1,0 +1,192 @@
+"""The ledger's promises: each change once, whoever asks, however often."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from echo_tasks import connections, keys
+from echo_tasks.errors import BrokerUnavailable, IdempotencyConflict, JobNotFound
+from echo_tasks.events import Events
+from echo_tasks.ledger import Claim, Idempotency, Ledger, NothingToDo
+from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Options, StepOutput
+
+
+def new_spec(**changes: object) -> JobSpec:
+    return JobSpec(**({"job_id": uuid.uuid4().hex, "session_id": "s", "input_text": "Hello."} | changes))
+
+
+@pytest.fixture
+def spec(ledger: Ledger) -> JobSpec:
+    spec = new_spec()
+    ledger.create(spec)
+    return spec
+
+
+RESULT = JobResult(
+    session_id="s", response_text="Hi.", processing_time_ms=1.0, membrane_outputs={}, cognitive_metadata={}
+)
+
+
+def test_a_new_job_is_queued_with_its_spec_and_an_event(ledger: Ledger, broker: redis.Redis) -> None:
+    """A created job reads back as queued, is counted as open, and its stream begins with that status."""
+    before = ledger.open_jobs()
+    spec = new_spec(priority=7, options=Options(seed=2**63 - 1, stop=["\n"]))
+    assert ledger.create(spec).is_new
+    job = ledger.read(spec.job_id)
+    assert (job.status, job.priority, job.attempts, job.started_at) == (JobStatus.QUEUED, 7, 0, None)
+    assert ledger.open_jobs() == before + 1
+    assert [event.kind for event in Events(broker).read(spec.job_id)] == ["status"]
+    claim = ledger.claim(spec.job_id, "memory")
+    assert isinstance(claim, Claim)
+    assert claim.spec == spec
+
+
+def test_an_open_job_never_expires_and_an_ended_one_does(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
+    """Retention starts with the end of the job, for its record and for its events."""
+    assert broker.ttl(keys.job(spec.job_id)) == -1
+    ledger.succeed(spec.job_id, RESULT)
+    assert 0 < broker.ttl(keys.job(spec.job_id)) <= 600
+    assert 0 < broker.ttl(keys.events(spec.job_id)) <= 600
+
+
+def test_a_replay_under_a_key_finds_the_first_job(ledger: Ledger) -> None:
+    """The same key and fingerprint return the first job, and tell whether its messages went out."""
+    key = Idempotency(uuid.uuid4().hex, "fingerprint")
+    first = ledger.create(new_spec(), key)
+    replay = ledger.create(new_spec(), key)
+    assert (first.is_new, replay.is_new, replay.job_id) == (True, False, first.job_id)
+    assert not replay.published
+    ledger.mark_published(key)
+    assert ledger.create(new_spec(), key).published
+
+
+def test_a_key_with_another_body_is_refused(ledger: Ledger) -> None:
+    """A used key with another fingerprint raises, names both, and makes no job."""
+    key = Idempotency(uuid.uuid4().hex, "one")
+    first = ledger.create(new_spec(), key)
+    spec = new_spec()
+    with pytest.raises(IdempotencyConflict, match=first.job_id):
+        ledger.create(spec, Idempotency(key.key, "two"))
+    with pytest.raises(JobNotFound):
+        ledger.read(spec.job_id)
+
+
+def test_many_replays_at_once_make_one_job(ledger: Ledger) -> None:
+    """Fifty threads with one key: one of them makes the job."""
+    key = Idempotency(uuid.uuid4().hex, "same")
+    with ThreadPoolExecutor(16) as pool:
+        created = list(pool.map(lambda _: ledger.create(new_spec(), key), range(50)))
+    assert sum(c.is_new for c in created) == 1
+    assert len({c.job_id for c in created}) == 1
+
+
+def test_the_first_claim_starts_the_job(ledger: Ledger, spec: JobSpec) -> None:
+    """Claims count deliveries; only the first sets the start."""
+    ledger.claim(spec.job_id, "memory")
+    started = ledger.read(spec.job_id)
+    ledger.claim(spec.job_id, "memory")
+    ledger.claim(spec.job_id, "grammar")
+    again = ledger.read(spec.job_id)
+    assert started.status is JobStatus.RUNNING
+    assert (started.attempts, again.attempts) == (1, 2)
+    assert again.started_at == started.started_at is not None
+
+
+def test_the_last_output_releases_integration_once(ledger: Ledger, spec: JobSpec) -> None:
+    """Of three membranes recorded at once, in any order, exactly one is the last."""
+    for membrane in keys.MEMBRANES:
+        ledger.claim(spec.job_id, membrane)
+    with ThreadPoolExecutor(3) as pool:
+        last = list(pool.map(lambda m: ledger.record(spec.job_id, m, StepOutput(text=m)), keys.MEMBRANES))
+    assert sorted(last) == [False, False, True]
+    claim = ledger.claim(spec.job_id, keys.INTEGRATION)
+    assert isinstance(claim, Claim)
+    assert {name: output.text for name, output in claim.outputs.items()} == {m: m for m in keys.MEMBRANES}
+
+
+def test_integration_cannot_be_claimed_before_the_membranes_are_in(ledger: Ledger, spec: JobSpec) -> None:
+    """A stray integration message finds nothing to do."""
+    ledger.record(spec.job_id, "memory", StepOutput(text="m"))
+    assert isinstance(ledger.claim(spec.job_id, keys.INTEGRATION), NothingToDo)
+
+
+def test_a_second_output_of_a_membrane_is_dropped(ledger: Ledger) -> None:
+    """The first writer wins, and a duplicate never releases integration again."""
+    spec = new_spec(membranes=["memory"])
+    ledger.create(spec)
+    assert ledger.record(spec.job_id, "memory", StepOutput(text="first")) is True
+    assert ledger.record(spec.job_id, "memory", StepOutput(text="second")) is False
+    claim = ledger.claim(spec.job_id, keys.INTEGRATION)
+    assert isinstance(claim, Claim)
+    assert claim.outputs["memory"].text == "first"
+
+
+def test_a_redelivered_last_membrane_says_that_integration_may_go(ledger: Ledger) -> None:
+    """A worker that died between its record and the integration message is made good by the redelivery."""
+    spec = new_spec(membranes=["memory", "grammar"])
+    ledger.create(spec)
+    ledger.record(spec.job_id, "memory", StepOutput())
+    assert ledger.claim(spec.job_id, "memory") == NothingToDo("recorded", membranes_done=False)
+    ledger.record(spec.job_id, "grammar", StepOutput())
+    assert ledger.claim(spec.job_id, "grammar") == NothingToDo("recorded", membranes_done=True)
+
+
+def test_a_job_ends_once(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
+    """Of many attempts to end a job one wins, and the stream holds one last event."""
+    attempts = [
+        lambda: ledger.succeed(spec.job_id, RESULT),
+        lambda: ledger.fail(spec.job_id, JobError(reason="no")),
+        lambda: ledger.cancel(spec.job_id) is JobStatus.CANCELLED and None,
+    ] * 10
+    with ThreadPoolExecutor(8) as pool:
+        wins = [won for won in pool.map(lambda attempt: attempt(), attempts) if won]
+    job = ledger.read(spec.job_id)
+    assert len(wins) == (0 if job.status is JobStatus.CANCELLED else 1)
+    assert [event.is_last for event in Events(broker).read(spec.job_id)] == [False, True]
+
+
+@pytest.mark.parametrize("end", [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED])
+def test_an_ended_job_takes_no_more_work(ledger: Ledger, spec: JobSpec, broker: redis.Redis, end: JobStatus) -> None:
+    """After its end a job is neither claimed nor recorded nor ended again, and its stream is closed."""
+    {
+        JobStatus.SUCCEEDED: lambda: ledger.succeed(spec.job_id, RESULT),
+        JobStatus.FAILED: lambda: ledger.fail(spec.job_id, JobError(reason="no")),
+        JobStatus.CANCELLED: lambda: ledger.cancel(spec.job_id),
+    }[end]()
+    ended = ledger.read(spec.job_id)
+    assert ledger.claim(spec.job_id, "memory") == NothingToDo("ended")
+    assert ledger.record(spec.job_id, "memory", StepOutput()) is False
+    assert ledger.succeed(spec.job_id, RESULT) is False
+    assert ledger.cancel(spec.job_id) is end
+    assert Events(broker).append({spec.job_id: [{"membrane": "memory", "text": "late"}]}) == {spec.job_id}
+    assert ledger.read(spec.job_id) == ended
+
+
+def test_an_unknown_job_is_named(ledger: Ledger) -> None:
+    """Reading, cancelling and ending what does not exist raise JobNotFound with the id; a claim finds nothing."""
+    missing = uuid.uuid4().hex
+    for call in (ledger.read, ledger.cancel, lambda job_id: ledger.succeed(job_id, RESULT)):
+        with pytest.raises(JobNotFound, match=missing):
+            call(missing)
+    assert ledger.claim(missing, "memory") == NothingToDo("gone")
+
+
+def test_a_full_broker_is_unavailable_and_keeps_what_it_has(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
+    """With its memory used up the broker refuses a new job with BrokerUnavailable; old ones stay readable."""
+    broker.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerUnavailable):
+            ledger.create(new_spec())
+        assert ledger.read(spec.job_id).status is JobStatus.QUEUED
+    finally:
+        broker.config_set("maxmemory", 0)
+
+
+def test_an_absent_broker_is_unavailable() -> None:
+    """A connection refused is BrokerUnavailable, not redis-py's own error."""
+    with pytest.raises(BrokerUnavailable):
+        Ledger(connections.impatient("redis://127.0.0.1:1/0"), retention_s=60).read("x")

@@ -1,0 +1,95 @@
+"""Settings: read once, validated, documented."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import ROOT, Site
+
+from echo_tasks import settings
+from echo_tasks.errors import SettingsError
+from echo_tasks.settings import Settings, load
+
+
+def test_defaults_need_no_environment() -> None:
+    """An empty environment is a whole configuration, with both servers on loopback."""
+    found = load({})
+    assert found.broker == "redis://127.0.0.1:6379/0"
+    assert found.store == "redis://127.0.0.1:6380/0"
+    assert found.api_host == found.flower_address == "127.0.0.1"
+
+
+def test_an_empty_variable_is_unset() -> None:
+    """Shells and Compose files pass empty variables: they mean the default."""
+    assert load({"ECHO_SLOTS": "", "ECHO_MODEL": " "}) == load({})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("ECHO_SLOTS", "many", "from 1 to 1024"),
+        ("ECHO_SLOTS", "0", "from 1 to 1024"),
+        ("BROKER_PORT", "65536", "from 1 to 65535"),
+        ("ECHO_DTYPE", "fp8", "fp32 or bf16"),
+        ("EVICTION_POLICY", "random", "lru or lfu"),
+        ("ENABLE_CACHING", "perhaps", "true or false"),
+        ("BROKER_URL", "amqp://localhost", "redis://host:port/db"),
+        ("BROKER_URL", "redis://:secret@host:99999/0", "redis://host:port/db"),
+        ("CACHE_URL", "redis://host/db", "redis://host:port/db"),
+        ("SERVICE_TIMEOUT", "nan", "from 1 to 3600"),
+    ],
+)
+def test_a_bad_value_names_variable_value_and_what_is_allowed(variable: str, value: str, allowed: str) -> None:
+    """One line that a person can act on, without the password that was in the value."""
+    with pytest.raises(SettingsError) as caught:
+        load({variable: value})
+    (line,) = caught.value.problems
+    assert line.startswith(f"{variable}=")
+    assert allowed in line
+    assert "\n" not in line
+    assert "secret" not in line
+    assert value.replace(":secret@", "***@") in line
+
+
+def test_every_bad_value_is_named() -> None:
+    """Two bad values are two lines."""
+    with pytest.raises(SettingsError) as caught:
+        load({"ECHO_SLOTS": "x", "API_PORT": "y"})
+    assert sorted(line.split("=")[0] for line in caught.value.problems) == ["API_PORT", "ECHO_SLOTS"]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ("-m", "celery", "-A", "echo_tasks", "worker"),
+        ("-m", "celery", "-A", "echo_tasks", "flower"),
+        ("-m", "gunicorn", "-c", "python:echo_api.server", "echo_api:create_app()"),
+        ("-m", "echo_tasks.local.servers", "broker"),
+        ("-m", "echo_tasks.local.farm", "start"),
+    ],
+)
+def test_no_program_starts_with_a_bad_setting(program: tuple[str, ...], tmp_path: Path) -> None:
+    """Every entry point ends with status 78 and the one line, and no traceback."""
+    site = Site(tmp_path, {"ECHO_SLOTS": "many"})
+    done = subprocess.run([sys.executable, *program], cwd=ROOT, env=site.env, capture_output=True, text=True)
+    assert done.returncode == 78, done.stderr
+    assert done.stderr.startswith("echo: ECHO_SLOTS='many' is not allowed")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_readme_lists_every_setting_with_its_default() -> None:
+    """The table of the README and the code say the same."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.M)
+    documented = {name: (default, allowed, meaning) for name, default, allowed, meaning in rows}
+    assert documented == {
+        name.upper(): (
+            f"`{default}`" if (default := settings.default_of(name)) else "",
+            settings.allowed(name),
+            str(field.description),
+        )
+        for name, field in Settings.model_fields.items()
+    }

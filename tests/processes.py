@@ -1,0 +1,189 @@
+"""Real processes for tests: started on free ports and temporary folders, ended by their own process ids."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHON = sys.executable
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition: Callable[[], Any], what: str, within_s: float = 60) -> Any:
+    """Poll until `condition` is true and return its value; fail with `what` when it never is."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {within_s:g} s: {what}")
+
+
+@dataclass
+class Running:
+    """A process, its log, and its end."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self, with_signal: int = signal.SIGTERM, within_s: float = 30) -> int:
+        """Signal the process and wait; by force when it does not end. Its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(with_signal)
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+@dataclass
+class Site:
+    """One farm's ports, folder and environment; no two tests share one unless they mean to."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ports = {name: str(free_port()) for name in ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT")}
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        base = inherited | ports | {"ECHO_VAR": str(self.folder / "var"), "PYTHONUNBUFFERED": "1"}
+        base["PATH"] = f"{Path(PYTHON).parent}{os.pathsep}{base.get('PATH', '')}"
+        self.env = base | self.env
+
+    @property
+    def broker_url(self) -> str:
+        return f"redis://127.0.0.1:{self.env['BROKER_PORT']}/0"
+
+    @property
+    def store_url(self) -> str:
+        return f"redis://127.0.0.1:{self.env['STORE_PORT']}/0"
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.env['API_PORT']}"
+
+    @contextmanager
+    def run(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+        """Run a command in the project's folder with this site's environment, until the block ends."""
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self.env | dict(env or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        running = Running(process, log)
+        try:
+            yield running
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+            running.stop()
+
+    @contextmanager
+    def server(self, role: str) -> Iterator[Running]:
+        """The farm's own broker or store, answering."""
+        url = self.broker_url if role == "broker" else self.store_url
+        with self.run(role, PYTHON, "-m", "echo_tasks.local.servers", role) as running:
+            until(lambda: answers(url) or running.process.poll() is not None, f"{role} answers")
+            assert running.process.poll() is None, running.text()
+            yield running
+
+    @contextmanager
+    def worker(self, *options: str, env: Mapping[str, str] | None = None, name: str = "worker") -> Iterator[Running]:
+        """A Celery worker, announced and consuming."""
+        command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-n", f"{name}@test", *options)
+        with self.run(name, *command, env=env) as running:
+            client = redis.Redis.from_url(self.broker_url)
+            record = f"echo:worker:{name}@test"
+            until(lambda: client.exists(record) or running.process.poll() is not None, f"{name} is ready")
+            client.close()
+            assert running.process.poll() is None, running.text()
+            yield running
+
+    @contextmanager
+    def http(self) -> Iterator[Running]:
+        """The API under its production server."""
+        command = (PYTHON, "-m", "gunicorn", "-c", "python:echo_api.server", "echo_api:create_app()")
+        with self.run("api", *command) as running:
+            until(lambda: self.get("/livez").status == 200 or running.process.poll() is not None, "API answers")
+            assert running.process.poll() is None, running.text()
+            yield running
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return self.request("GET", path, headers=headers)
+
+    def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
+        return self.request("POST", path, body, headers)
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 90
+    ) -> Answer:
+        """One HTTP exchange; status 0 when nobody answers."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - loopback
+            self.api + path,
+            data,
+            {"Content-Type": "application/json"} | dict(headers or {}),
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as reply:  # noqa: S310
+                return Answer(reply.status, dict(reply.headers), reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+        except OSError:
+            return Answer(0, {}, b"")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers PING at the URL."""
+    client = redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()

@@ -1,0 +1,65 @@
+"""A tiny random model, the World vocabulary, and engines over them that are stopped at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from workers import checkpoint, untrained
+from workers import tokenizer as vocabulary
+from workers.engine import Engine
+from workers.rwkv7 import RWKV7
+from workers.tokenizer import Tokenizer
+
+MAX_PROMPT_TOKENS = 1024
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """The World tokenizer."""
+    return vocabulary.load(None)
+
+
+@pytest.fixture(scope="session")
+def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model's file. Its norms are uneven, so that one that is left out or swapped shows."""
+    weights = untrained.weights(layers=2, width=128, vocabulary=65536)
+    uneven = torch.Generator().manual_seed(1)
+    for name in [name for name in weights if ".ln" in name or name.startswith("ln_")]:
+        noise = 0.2 * torch.randn(weights[name].shape, generator=uneven)
+        weights[name] = (weights[name].float() + noise).to(torch.bfloat16)
+    path = tmp_path_factory.mktemp("models") / "tiny.pth"
+    torch.save(weights, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(checkpoint_path: Path) -> RWKV7:
+    """The tiny model in fp32."""
+    return RWKV7(checkpoint.load(checkpoint_path), torch.float32)
+
+
+@pytest.fixture
+def start_engine(model: RWKV7, tokenizer: Tokenizer) -> Iterator[Callable[..., Engine]]:
+    """Starts an engine: `start_engine(another_model, slots=2)`. All are stopped at the end."""
+    started: list[Engine] = []
+
+    def start(another: Any = None, **options: Any) -> Engine:
+        engine = Engine(another or model, tokenizer, **{"max_prompt_tokens": MAX_PROMPT_TOKENS} | options)
+        engine.start()
+        started.append(engine)
+        return engine
+
+    yield start
+    for engine in started:
+        engine.stop()
+
+
+@pytest.fixture
+def engine(start_engine: Callable[..., Engine]) -> Engine:
+    """An engine with one slot over the tiny model."""
+    return start_engine()
