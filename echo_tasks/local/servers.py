@@ -35,6 +35,7 @@ def arguments(role: str, settings: Settings) -> list[str]:
         "dir": str(folder(role, settings).resolve()),
         "save": "",
         "daemonize": "no",
+        "set-proc-title": "no",  # a new title would overwrite the environment by which `stop` finds the process
         "tcp-backlog": "128",
     }
     own = {
@@ -81,8 +82,10 @@ def main(role: str) -> None:
     settings = current()
     elsewhere = settings.broker_url if role == "broker" else settings.cache_url
     if elsewhere:
+        ends = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         print(f"{role}: runs elsewhere, at {redacted(elsewhere)}", flush=True)
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        signal.sigwait(ends)
         return
     port = settings.broker_port if role == "broker" else settings.store_port
     try:

@@ -1,0 +1,247 @@
+"""Faults of servers and processes: clear words, nothing accepted is lost, recovery without help."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import torch
+from processes import PYTHON, ROOT, Site, until
+
+from echo_tasks.keys import STEPS
+from workers import untrained
+
+pytestmark = pytest.mark.farm
+
+JOB = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 2}}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Site:
+    """A site of this test's own, whose servers it may harm."""
+    return Site(tmp_path, {"ECHO_SLOTS": "2"})
+
+
+def test_a_broker_that_is_away_is_503_and_comes_back(own: Site) -> None:
+    """Refused connections: 503 with Retry-After within two seconds, and service again after a restart."""
+    with own.http():
+        for method, path, body in (
+            ("POST", "/api/jobs", JOB),
+            ("GET", "/api/jobs/" + "0" * 32, None),
+            ("DELETE", "/api/jobs/" + "0" * 32, None),
+            ("POST", "/api/cognitive/process", {"input_text": "Hello."}),
+        ):
+            away = own.request(method, path, body, timeout=2)
+            assert away.status == 503, (path, away.body)
+            assert int(away.headers["Retry-After"]) >= 1
+            assert away.headers["Content-Type"] == "application/problem+json"
+        assert own.get("/livez").status == 200
+        assert own.get("/readyz").status == 503
+        with own.server("broker"):
+            until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
+        assert own.request("POST", "/api/jobs", JOB, timeout=2).status == 503
+        with own.server("broker"):
+            until(lambda: own.post("/api/jobs", JOB).status == 202, "and again")
+
+
+def test_a_broker_that_hangs_is_503_within_two_seconds(own: Site) -> None:
+    """A server that is frozen, so that connections open and nothing answers, does not hang the API."""
+    with own.http(), own.server("broker") as broker:
+        assert own.post("/api/jobs", JOB).status == 202
+        broker.process.send_signal(signal.SIGSTOP)
+        for _ in range(3):
+            assert own.request("POST", "/api/jobs", JOB, timeout=2).status == 503
+        broker.process.send_signal(signal.SIGCONT)
+        until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
+
+
+def test_accepted_jobs_survive_the_brokers_death_and_wait_for_a_worker(own: Site) -> None:
+    """Jobs accepted before a SIGKILL of the broker are there after its restart, and a worker ends them."""
+    with own.server("store"), own.http():
+        with own.server("broker") as broker:
+            ids = [own.post("/api/jobs", JOB).json["job_id"] for _ in range(5)]
+            until(
+                lambda: redis.Redis.from_url(own.broker_url).info("persistence")["aof_pending_bio_fsync"] == 0, "synced"
+            )
+            broker.stop(signal.SIGKILL)
+        with own.server("broker"), own.worker():
+            for job_id in ids:
+                until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "succeeded", "the job ends")  # noqa: B023
+
+
+def test_a_worker_goes_on_after_the_brokers_restart(own: Site) -> None:
+    """The worker reconnects by itself, and its heartbeat makes the farm ready again."""
+    with own.server("store"), own.http():
+        with own.server("broker"):
+            stack = own.worker()
+            stack.__enter__()
+        try:
+            with own.server("broker"):
+                until(lambda: own.get("/readyz").status == 200, "ready again")
+                job = own.post("/api/jobs", JOB, {"Prefer": "wait=60"})
+                assert job.json["status"] == "succeeded"
+        finally:
+            stack.__exit__(None, None, None)
+
+
+def test_a_store_that_is_away_costs_the_cache_not_the_job(own: Site) -> None:
+    """Without the store the farm is not ready, but answers; the answer is just not remembered."""
+    with own.server("broker"), own.worker(), own.http():
+        body = {"input_text": "Hello.", "processing_options": {"max_tokens": 2}}
+        answers = [own.post("/api/cognitive/process", body) for _ in range(2)]
+        assert [answer.status for answer in answers] == [200, 200]
+        assert not any(answer.json["cache_hit"] for answer in answers)
+        assert own.get("/readyz").json["checks"]["store"]["ok"] is False
+
+
+def test_a_stopped_worker_finishes_what_it_holds_and_leaves_the_registry(own: Site) -> None:
+    """SIGTERM: the running step is recorded, the rest stays queued, the exit is clean, a successor goes on."""
+    with own.server("broker"), own.server("store"), own.http():
+        with own.worker() as first:
+            job_id = own.post("/api/jobs", JOB | {"options": {"max_tokens": 60}}).json["job_id"]
+            until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
+            assert first.stop() == 0, first.text()
+            assert own.get("/health").json["workers"] == []
+        with own.worker(name="second"):
+            until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "succeeded", "the successor ends it")
+            assert own.get(f"/api/jobs/{job_id}").json["attempts"] == 1
+
+
+def test_a_worker_can_be_narrowed_to_queues(own: Site) -> None:
+    """`-Q` consumes those queues alone, readiness names the rest, and a misspelt queue is an error."""
+    with own.server("broker"), own.server("store"), own.http():
+        with own.worker("-Q", "echo.memory,echo.integration"):
+            (worker,) = own.get("/health").json["workers"]
+            assert worker["queues"] == ["echo.integration", "echo.memory"]
+            assert "echo.reasoning, echo.grammar" in own.get("/readyz").json["checks"]["workers"]["detail"]
+            job = own.post("/api/jobs", JOB | {"membranes": ["memory"]}, {"Prefer": "wait=60"})
+            assert job.json["status"] == "succeeded"
+        with own.run("misspelt", PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-Q", "echo.memroy") as worker:
+            until(lambda: worker.process.poll() is not None, "it ends")
+            assert "echo.memroy" in worker.text()
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small good checkpoint to spoil."""
+    path = tmp_path_factory.mktemp("models") / "good.pth"
+    torch.save(untrained.weights(), path)
+    return path
+
+
+class Payload:
+    """A pickle that would touch a file when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.marker,)
+
+
+def spoilt(kind: str, good: Path, folder: Path) -> Path:
+    path = folder / f"{kind}.pth"
+    match kind:
+        case "truncated":
+            path.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+        case "text":
+            path.write_text("not a checkpoint\n")
+        case "rwkv6":
+            torch.save({"emb.weight": torch.zeros(8, 64), "blocks.0.att.time_maa_x": torch.zeros(64)}, path)
+        case "foreign":
+            torch.save({"model.embed_tokens.weight": torch.zeros(8, 64)}, path)
+        case "pickle":
+            torch.save({"emb.weight": Payload(folder / "executed")}, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "text", "rwkv6", "foreign", "pickle"])
+def test_a_bad_checkpoint_ends_the_worker_with_one_line(own: Site, good: Path, kind: str) -> None:
+    """Status 78, one line with the path and the reason, no traceback, and nothing in the file is executed."""
+    path = spoilt(kind, good, own.folder)
+    command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker")
+    with own.run("worker", *command, env={"ECHO_MODEL": str(path)}) as worker:
+        assert until(lambda: worker.process.poll(), "the worker ends") == 78
+        lines = [line for line in worker.text().splitlines() if line.startswith("echo: ")]
+        assert len(lines) == 1
+        assert lines[0].startswith(f"echo: model {path}: ")
+        assert "Traceback" not in worker.text()
+    assert not (own.folder / "executed").exists()
+
+
+def test_a_pool_of_processes_is_refused(own: Site) -> None:
+    """The engine lives in one process: prefork ends with status 78 and says what to use."""
+    with own.run("worker", PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-P", "solo") as worker:
+        assert until(lambda: worker.process.poll(), "the worker ends") == 78
+        assert "use -P threads" in worker.text()
+
+
+def test_a_taken_port_is_named(own: Site) -> None:
+    """A server whose port is taken says which, and which setting moves it."""
+    with own.server("broker"), own.run("second", PYTHON, "-m", "echo_tasks.local.servers", "broker") as second:
+        assert until(lambda: second.process.poll(), "it ends") == 78
+        assert f"port {own.env['BROKER_PORT']} is taken; set BROKER_PORT" in second.text()
+
+
+def test_the_servers_keep_their_promises(own: Site) -> None:
+    """Broker: append-only, never evicts. Store: bounded, evicts, writes nothing. Both on loopback alone."""
+    with own.server("broker"), own.server("store"):
+        broker = redis.Redis.from_url(own.broker_url, decode_responses=True)
+        store = redis.Redis.from_url(own.store_url, decode_responses=True)
+        assert broker.config_get("appendonly")["appendonly"] == "yes"
+        assert broker.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+        assert store.config_get("appendonly")["appendonly"] == "no"
+        assert store.config_get("maxmemory")["maxmemory"] == str(512 * 1024 * 1024)
+        assert store.config_get("maxmemory-policy")["maxmemory-policy"] == "allkeys-lru"
+        assert {client.config_get("bind")["bind"] for client in (broker, store)} == {"127.0.0.1"}
+        broker.close()
+        store.close()
+
+
+def test_a_server_elsewhere_leaves_its_process_idle(own: Site) -> None:
+    """With BROKER_URL set the broker's process starts no server, hides the password, and waits to be ended."""
+    elsewhere = {"BROKER_URL": f"redis://:hush@127.0.0.1:{own.env['BROKER_PORT']}/0"}
+    with own.run("idle", PYTHON, "-m", "echo_tasks.local.servers", "broker", env=elsewhere) as idle:
+        until(lambda: "runs elsewhere" in idle.text(), "it says so")
+        assert "hush" not in idle.text()
+        assert idle.process.poll() is None
+        assert idle.stop() == 0
+
+
+@pytest.fixture
+def flower(farm: Site) -> Iterator[Site]:
+    """Flower beside the shared farm, its API open."""
+    command = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("flower:"))
+    shell = ("sh", "-c", "exec " + command.removeprefix("flower: "))
+    with farm.run("flower", *shell, env={"FLOWER_UNAUTHENTICATED_API": "true"}):
+        until(lambda: _flower(farm, "/healthcheck") is not None, "Flower answers")
+        yield farm
+
+
+def _flower(site: Site, path: str) -> object:
+    other = Site(site.folder, {"API_PORT": site.env["FLOWER_PORT"]})
+    answer = other.get(path)
+    if answer.status != 200:
+        return None
+    return answer.json if path.startswith("/api") else answer.body
+
+
+def test_flower_shows_the_worker_and_the_four_tasks(flower: Site) -> None:
+    """After a job, Flower's own API lists the worker and a finished task of every kind."""
+
+    def finished() -> set[str]:
+        tasks = _flower(flower, "/api/tasks")
+        assert isinstance(tasks, dict)
+        return {task["name"] for task in tasks.values() if task["state"] == "SUCCESS"}
+
+    def seen() -> bool:
+        flower.post("/api/jobs", JOB, {"Prefer": "wait=30"})
+        return finished() >= {f"echo.{step}" for step in STEPS}
+
+    until(seen, "Flower has seen all four tasks succeed")
+    workers = _flower(flower, "/api/workers?refresh=1")
+    assert isinstance(workers, dict)
+    assert "worker@test" in workers

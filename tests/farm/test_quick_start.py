@@ -1,0 +1,143 @@
+"""The two commands: start and stop, in a terminal's own words, with nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from processes import ROOT, Site
+
+pytestmark = [pytest.mark.farm, pytest.mark.timeout(300)]
+
+
+class Terminal:
+    """quick-start.sh as a person would run it, on this test's own ports and folder."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.env = site.env | {"ECHO_VENV": os.path.relpath(sys.prefix, ROOT)}
+
+    def __call__(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["./quick-start.sh", *words], cwd=ROOT, env=self.env | env, capture_output=True, text=True, timeout=240
+        )
+
+    def left(self) -> list[psutil.Process]:
+        """Processes of the farm that are still there, found by the folder in their environment."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("ECHO_VAR") == self.env["ECHO_VAR"]:
+                    found.append(process)
+            except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+                continue
+        return found
+
+    def open_ports(self) -> list[str]:
+        return [name for name, value in self.env.items() if name.endswith("_PORT") and _open(int(value))]
+
+
+def _open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    terminal = Terminal(Site(tmp_path))
+    yield terminal
+    for process in terminal.left():
+        process.kill()
+
+
+def test_start_a_job_status_logs_and_stop(terminal: Terminal) -> None:
+    """The whole life: ready with its access points, a job answered, a second start refused kindly, all gone."""
+    started = terminal("start")
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert "workers: waiting" in started.stdout or "workers: ok" in started.stdout
+    for point in ("API", "OpenAPI", "Flower", f"http://127.0.0.1:{terminal.env['API_PORT']}"):
+        assert point in started.stdout
+
+    answer = terminal.site.post("/api/cognitive/process", {"input_text": "What is two plus three?"})
+    assert answer.status == 200
+    assert len([text for text in answer.json["membrane_outputs"].values() if text]) == 3
+
+    again = terminal("start")
+    assert again.returncode == 0
+    assert "runs already" in again.stdout
+    status = terminal("status")
+    assert status.returncode == 0, status.stdout
+    assert "workers    ok" in status.stdout
+    worker_log = terminal("logs", "worker").stdout
+    assert "job answered" in worker_log
+    assert "THE MODEL IS UNTRAINED" in worker_log
+    assert "api.1" not in worker_log
+
+    stopped = terminal("stop")
+    assert stopped.returncode == 0, stopped.stdout
+    assert "by force" not in stopped.stdout
+    assert terminal.left() == []
+    assert terminal.open_ports() == []
+    assert terminal("status").returncode == 1
+
+
+def test_data_is_kept_across_a_restart_and_a_killed_honcho_is_cleaned_up(terminal: Terminal) -> None:
+    """A job outlives `restart`; after a SIGKILL of honcho `stop` still finds and ends every process."""
+    assert terminal("start").returncode == 0
+    job = terminal.site.post("/api/jobs", {"input_text": "Hello.", "options": {"max_tokens": 2}}, {"Prefer": "wait=60"})
+    restarted = terminal("restart")
+    assert restarted.returncode == 0, restarted.stdout
+    assert terminal.site.get(f"/api/jobs/{job.json['job_id']}").json == job.json
+
+    honcho = [process for process in terminal.left() if process.cmdline()[1:4] == ["-m", "honcho", "start"]]
+    for process in honcho:
+        process.send_signal(signal.SIGKILL)
+    assert honcho
+    assert terminal("stop").returncode == 0
+    assert terminal.left() == []
+    assert terminal.open_ports() == []
+
+
+@pytest.mark.parametrize("variable", ["BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT"])
+def test_a_taken_port_is_named_and_nothing_is_started(terminal: Terminal, variable: str) -> None:
+    """The port, and the setting that moves it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(terminal.env[variable])))
+        taken.listen()
+        started = terminal("start")
+    assert started.returncode == 1
+    assert f"Port {terminal.env[variable]} ({variable}) is taken" in started.stdout
+    assert terminal.left() == []
+
+
+def test_a_farm_that_cannot_start_says_why_and_leaves_nothing(terminal: Terminal) -> None:
+    """A bad model ends `start` with the worker's own line, and stops what had started."""
+    started = terminal("start", ECHO_MODEL="/no/such/model.pth")
+    assert started.returncode == 1
+    assert "model /no/such/model.pth: no such file" in started.stdout
+    assert terminal.left() == []
+    assert terminal.open_ports() == []
+
+
+def test_stop_without_a_farm_help_and_nonsense(terminal: Terminal) -> None:
+    """Every command answers; an unknown one fails with the usage."""
+    assert "does not run" in terminal("stop").stdout
+    assert "usage:" in terminal("help").stdout
+    nonsense = terminal("dance")
+    assert nonsense.returncode == 2
+    assert "unknown command 'dance'" in nonsense.stderr
+    assert "no log yet" in terminal("logs").stdout
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="quick-start.sh needs bash")
+def test_the_script_is_sound() -> None:
+    """bash itself finds no fault in its syntax."""
+    assert subprocess.run(["bash", "-n", "quick-start.sh"], cwd=ROOT).returncode == 0

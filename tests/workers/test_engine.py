@@ -1,0 +1,395 @@
+"""The engine over the tiny model: what it answers, in which order, and what its faults cost."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from structlog.testing import capture_logs
+from torch import Tensor
+
+from echo_tasks.errors import EngineStopped, GenerationError, PromptRejected
+from workers.engine import PREFILL_CHUNK_TOKENS, Engine
+from workers.rwkv7 import RWKV7, State
+from workers.scheduler import Scheduler
+from workers.sequence import Generation, GenerationRequest, Sampling
+from workers.tokenizer import Tokenizer
+
+PATIENCE_S = 30
+GREEDY = Sampling(temperature=0, max_tokens=24)
+SEEDED = Sampling(seed=11, max_tokens=24)
+ENDLESS = Sampling(temperature=0, max_tokens=4096)
+PROMPT = "User: What is a tree?\n\nAssistant:"
+NEIGHBOURS = ("天地玄黃", "a", "x1" * 150, "User: hello")
+
+StartEngine = Callable[..., Engine]
+
+
+def ask(engine: Engine, sampling: Sampling = GREEDY, prompt: str = PROMPT) -> Generation:
+    """The answer, waited for."""
+    return engine.submit(GenerationRequest(prompt, sampling)).result(PATIENCE_S)
+
+
+def same_answer(one: Generation, other: Generation) -> bool:
+    return (one.tokens, one.text, one.mean_logprob) == (other.tokens, other.text, other.mean_logprob)
+
+
+class Around:
+    """A model that does as the tiny one, but calls `before` with the tokens of each forward pass."""
+
+    def __init__(self, model: RWKV7, before: Callable[[list[int]], None]) -> None:
+        self.shape = model.shape
+        self.zero_state = model.zero_state
+        self._forward = model.forward
+        self._before = before
+
+    def forward(self, tokens: list[int], state: State) -> Tensor:
+        self._before(tokens)
+        return self._forward(tokens, state)
+
+
+class Script:
+    """A model that says the given tokens to every prompt, one a forward pass."""
+
+    def __init__(self, model: RWKV7, tokens: list[int]) -> None:
+        self.shape = model.shape
+        self._tokens = tokens
+
+    def zero_state(self) -> Iterator[int]:
+        return iter(self._tokens)
+
+    def forward(self, tokens: list[int], state: Iterator[int]) -> Tensor:
+        logits = torch.zeros(self.shape.vocabulary)
+        logits[next(state)] = 100
+        return logits
+
+
+class Gate:
+    """An `on_text` that holds the engine's thread, from its first piece of text until the gate is opened."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, text: str) -> None:
+        self.reached.set()
+        self.opened.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate that is opened at the end, so that no engine waits for ever."""
+    gate = Gate()
+    yield gate
+    gate.opened.set()
+
+
+def busy(engine: Engine, gate: Gate) -> Future[Generation]:
+    """Fill the engine's only slot with a short answer that is held at the gate."""
+    future = engine.submit(GenerationRequest(PROMPT, GREEDY, on_text=gate))
+    assert gate.reached.wait(PATIENCE_S)
+    return future
+
+
+def test_greedy_answers_are_the_same_each_time(engine: Engine) -> None:
+    """Temperature 0 leaves nothing to chance."""
+    assert same_answer(ask(engine), ask(engine))
+
+
+def test_a_seed_decides_the_answer(engine: Engine) -> None:
+    """The same seed gives the same answer, another seed another."""
+    first = ask(engine, SEEDED)
+    assert same_answer(first, ask(engine, SEEDED))
+    assert first.tokens != ask(engine, replace(SEEDED, seed=12)).tokens
+
+
+def test_without_a_seed_answers_differ(engine: Engine) -> None:
+    """No seed is a new seed for each request."""
+    assert ask(engine, replace(SEEDED, seed=None)).tokens != ask(engine, replace(SEEDED, seed=None)).tokens
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SEEDED, replace(SEEDED, frequency_penalty=1.0)])
+def test_an_answer_does_not_depend_on_its_neighbours(start_engine: StartEngine, sampling: Sampling) -> None:
+    """Requests that run at the same time change nothing of one another's answers."""
+    alone = ask(start_engine(), sampling)
+    crowded = start_engine(slots=3)
+    others = [crowded.submit(GenerationRequest(text, replace(SEEDED, seed=None))) for text in NEIGHBOURS]
+    assert same_answer(ask(crowded, sampling), alone)
+    assert all(other.result(PATIENCE_S).finish_reason == "length" for other in others)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SEEDED])
+def test_pieces_join_to_the_text(engine: Engine, sampling: Sampling) -> None:
+    """What `on_text` was told, joined, is the answer's text, and no piece is empty."""
+    pieces: list[str] = []
+    answer = engine.submit(GenerationRequest(PROMPT, sampling, on_text=pieces.append)).result(PATIENCE_S)
+    assert "".join(pieces) == answer.text
+    assert len(pieces) > 1
+    assert all(pieces)
+
+
+def test_the_text_is_the_tokens_bytes(engine: Engine, tokenizer: Tokenizer) -> None:
+    """Without a stop string the text is what the tokens decode to."""
+    answer = ask(engine)
+    assert answer.text == tokenizer.decode(answer.tokens).decode(errors="replace")
+
+
+@pytest.mark.parametrize("start", [0, 1, 20, 57])
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_a_stop_string_cuts_and_never_leaks(engine: Engine, tokenizer: Tokenizer, start: int, length: int) -> None:
+    """A stop string out of the model's own text, across its tokens, ends the answer just before it."""
+    whole = tokenizer.decode(ask(engine).tokens)
+    stop = whole[start : start + length]
+    pieces: list[str] = []
+    request = GenerationRequest(PROMPT, replace(GREEDY, stop=(b"never said", stop)), on_text=pieces.append)
+    answer = engine.submit(request).result(PATIENCE_S)
+    assert answer.finish_reason == "stop"
+    assert answer.text == "".join(pieces) == whole[: whole.index(stop)].decode(errors="replace")
+    assert stop in tokenizer.decode(answer.tokens)
+    assert stop not in tokenizer.decode(answer.tokens[:-1])
+
+
+def test_the_start_of_a_stop_string_at_the_end_is_text(engine: Engine, tokenizer: Tokenizer) -> None:
+    """A stop string that the last token left unfinished is not withheld."""
+    whole = ask(engine)
+    unfinished = tokenizer.decode(whole.tokens)[-4:] + b"never said"
+    answer = ask(engine, replace(GREEDY, stop=(unfinished,)))
+    assert (answer.text, answer.finish_reason) == (whole.text, "length")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 17])
+def test_max_tokens_ends_the_answer(engine: Engine, limit: int) -> None:
+    """Just so many tokens are made, the first of the longer answer."""
+    answer = ask(engine, replace(GREEDY, max_tokens=limit))
+    assert answer.tokens == ask(engine).tokens[:limit]
+    assert answer.finish_reason == "length"
+
+
+def test_the_end_of_text_ends_the_answer(model: RWKV7, start_engine: StartEngine) -> None:
+    """Token 0 stops, is no text, and lets out what a stop string had held back."""
+    answer = ask(start_engine(Script(model, [66, 67, 0, 68])), replace(GREEDY, stop=(b"BC",)))
+    assert (answer.tokens, answer.text, answer.finish_reason) == ((66, 67, 0), "AB", "stop")
+
+
+def test_a_character_in_several_tokens_comes_whole(model: RWKV7, start_engine: StartEngine) -> None:
+    """The bytes of one character, a token each, are one piece of text."""
+    pieces: list[str] = []
+    engine = start_engine(Script(model, [byte + 1 for byte in "é€😀".encode()]))
+    request = GenerationRequest("x", replace(GREEDY, max_tokens=9), on_text=pieces.append)
+    assert engine.submit(request).result(PATIENCE_S).text == "é€😀"
+    assert pieces == ["é", "€", "😀"]
+
+
+def test_penalties_keep_a_model_from_repeating(model: RWKV7, start_engine: StartEngine) -> None:
+    """With a frequency penalty the engine leaves a token that the model wants again and again."""
+    engine = start_engine(Script(model, [66] * 60))
+    assert set(ask(engine, replace(GREEDY, max_tokens=60)).tokens) == {66}
+    penalised = replace(GREEDY, max_tokens=60, frequency_penalty=2.0, penalty_decay=1.0)
+    assert ask(engine, penalised).tokens[:51] == (*[66] * 50, 66)
+    assert 66 not in ask(engine, penalised).tokens[51:]
+
+
+def test_the_mean_log_probability_is_the_models_own(engine: Engine, model: RWKV7, tokenizer: Tokenizer) -> None:
+    """It is the mean over the chosen tokens, of the model's distribution without undecodable ids."""
+    answer = ask(engine, replace(SEEDED, temperature=0.5, presence_penalty=1.0, max_tokens=5))
+    state, fed, total = model.zero_state(), tokenizer.encode(PROMPT), 0.0
+    for token in answer.tokens:
+        total += float(model.forward(fed, state)[:65530].log_softmax(0)[token])
+        fed = [token]
+    assert answer.mean_logprob == pytest.approx(total / 5, rel=1e-4)
+
+
+def test_an_answer_tells_its_measures(engine: Engine, tokenizer: Tokenizer) -> None:
+    """Prompt tokens are counted, none was cached, and waiting, first token and end follow one another."""
+    answer = ask(engine)
+    assert answer.prompt_tokens == len(tokenizer.encode(PROMPT))
+    assert answer.cached_tokens == 0
+    assert 0 <= answer.queue_s <= answer.ttft_s <= answer.total_s
+
+
+def test_a_long_prompt_is_fed_in_chunks(model: RWKV7, tokenizer: Tokenizer, start_engine: StartEngine) -> None:
+    """Every prompt token is fed once and in order, at most a chunk at a time."""
+    fed: list[list[int]] = []
+    prompt = "天地" * 300
+    ask(start_engine(Around(model, fed.append)), replace(GREEDY, max_tokens=1), prompt)
+    assert [len(chunk) for chunk in fed] == [PREFILL_CHUNK_TOKENS, PREFILL_CHUNK_TOKENS, 600 - 2 * PREFILL_CHUNK_TOKENS]
+    assert sum(fed, []) == tokenizer.encode(prompt)
+
+
+def test_a_long_prompt_does_not_hold_up_its_neighbours(model: RWKV7, start_engine: StartEngine) -> None:
+    """Between the chunks of one prompt the other running sequences get their tokens."""
+    lengths: list[int] = []
+    engine = start_engine(Around(model, lambda tokens: lengths.append(len(tokens))), slots=2)
+    first = threading.Event()
+    short = engine.submit(
+        GenerationRequest("a", ENDLESS, on_text=lambda text: first.set(), cancelled=threading.Event())
+    )
+    assert first.wait(PATIENCE_S)
+    ask(engine, replace(GREEDY, max_tokens=1), "天地" * 300)
+    chunks = [at for at, length in enumerate(lengths) if length > 1]
+    assert [later - earlier for earlier, later in zip(chunks, chunks[1:], strict=False)] == [2, 2]
+    assert not short.done()
+
+
+def test_a_running_answer_can_be_cancelled(engine: Engine) -> None:
+    """It ends at the next step, with the text that there is."""
+    cancelled, pieces = threading.Event(), []
+
+    def on_text(text: str) -> None:
+        pieces.append(text)
+        cancelled.set()
+
+    request = GenerationRequest(PROMPT, ENDLESS, on_text=on_text, cancelled=cancelled)
+    answer = engine.submit(request).result(PATIENCE_S)
+    assert answer.finish_reason == "cancelled"
+    assert answer.text.startswith(pieces[0])
+    assert len(answer.tokens) < 10
+
+
+def test_a_waiting_request_can_be_cancelled(model: RWKV7, start_engine: StartEngine, gate: Gate) -> None:
+    """A request that is cancelled before it runs is answered with no tokens, and costs no forward pass."""
+    fed: list[list[int]] = []
+    engine = start_engine(Around(model, fed.append))
+    busy(engine, gate)
+    request = GenerationRequest("cancelled", ENDLESS)
+    future = engine.submit(request)
+    request.cancelled.set()
+    gate.opened.set()
+    answer = future.result(PATIENCE_S)
+    assert (answer.finish_reason, answer.tokens, answer.text) == ("cancelled", (), "")
+    assert all(chunk != [*engine._tokenizer.encode("cancelled")] for chunk in fed)
+
+
+def test_a_prompt_can_be_cancelled_while_it_is_fed(model: RWKV7, start_engine: StartEngine) -> None:
+    """The chunks that are left of a long prompt are not fed."""
+    fed: list[list[int]] = []
+    request = GenerationRequest("天地" * 300, ENDLESS)
+
+    def before(tokens: list[int]) -> None:
+        fed.append(tokens)
+        request.cancelled.set()
+
+    answer = start_engine(Around(model, before)).submit(request).result(PATIENCE_S)
+    assert (answer.finish_reason, answer.tokens, len(fed)) == ("cancelled", (), 1)
+
+
+@pytest.mark.parametrize("prompt", ["", "天地" * 11])
+def test_a_prompt_that_cannot_be_answered_is_rejected(start_engine: StartEngine, prompt: str) -> None:
+    """An empty prompt and one over the limit raise PromptRejected, which names the field."""
+    engine = start_engine(max_prompt_tokens=21)
+    with pytest.raises(PromptRejected) as caught:
+        engine.submit(GenerationRequest(prompt, GREEDY))
+    assert caught.value.field == "prompt"
+    assert ask(engine, prompt=("天地" * 11)[:21]).prompt_tokens == 21
+
+
+def test_higher_priority_is_served_first(engine: Engine, gate: Gate) -> None:
+    """Of those that wait the highest priority comes first, and of equals the oldest."""
+    busy(engine, gate)
+    served: list[str] = []
+    futures = [
+        engine.submit(GenerationRequest(PROMPT, GREEDY, priority, on_text=lambda _, name=name: served.append(name)))  # type: ignore[misc]
+        for name, priority in (("low", 1), ("high", 9), ("middle", 5), ("late", 9))
+    ]
+    gate.opened.set()
+    for future in futures:
+        future.result(PATIENCE_S)
+    assert list(dict.fromkeys(served)) == ["high", "late", "middle", "low"]
+
+
+def test_after_stop_nothing_is_taken(engine: Engine) -> None:
+    """`submit` raises EngineStopped once the engine has been stopped."""
+    engine.stop()
+    with pytest.raises(EngineStopped):
+        engine.submit(GenerationRequest(PROMPT, GREEDY))
+
+
+def test_stop_ends_what_runs_and_what_waits(engine: Engine) -> None:
+    """Answers that are not whole raise EngineStopped, those in line too; nobody waits for ever."""
+    begun = threading.Event()
+    running = engine.submit(GenerationRequest(PROMPT, ENDLESS, on_text=lambda text: begun.set()))
+    waiting = engine.submit(GenerationRequest(PROMPT, GREEDY))
+    assert begun.wait(PATIENCE_S)
+    engine.stop()
+    assert isinstance(running.exception(0), EngineStopped)
+    assert isinstance(waiting.exception(0), EngineStopped)
+
+
+def test_stop_may_be_called_twice(engine: Engine) -> None:
+    """Stopping an engine that has stopped does nothing."""
+    engine.stop()
+    engine.stop()
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("shape"), MemoryError("no room"), GenerationError("not this one")])
+def test_a_fault_of_the_model_costs_one_request(model: RWKV7, start_engine: StartEngine, fault: Exception) -> None:
+    """A forward pass that raises fails its own request; its neighbour and the next are answered."""
+
+    def before(tokens: list[int]) -> None:
+        if len(tokens) == 2:
+            raise fault
+
+    died: list[bool] = []
+    engine = start_engine(Around(model, before), slots=2, on_death=lambda: died.append(True))
+    neighbour = engine.submit(GenerationRequest(PROMPT, GREEDY))
+    failing = engine.submit(GenerationRequest("天地", GREEDY))
+    error = failing.exception(PATIENCE_S)
+    assert isinstance(error, GenerationError)
+    assert error is fault or error.__cause__ is fault
+    assert neighbour.result(PATIENCE_S).finish_reason == "length"
+    assert ask(engine).finish_reason == "length"
+    assert not died
+
+
+def test_logits_that_are_no_numbers_cost_one_request(model: RWKV7, start_engine: StartEngine) -> None:
+    """A model that says NaN fails the request with GenerationError, and the next one is answered."""
+    broken = Around(model, lambda tokens: None)
+    engine = start_engine(broken)
+    broken._forward = lambda tokens, state: torch.full((65536,), math.nan)
+    with pytest.raises(GenerationError, match="not finite"):
+        ask(engine)
+    broken._forward = model.forward
+    assert ask(engine).finish_reason == "length"
+
+
+def test_the_death_of_the_loop_is_told(start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine whose loop dies calls `on_death`, fails what waits, takes no more, and logs why."""
+
+    def admit(scheduler: Scheduler) -> list[Any]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Scheduler, "admit", admit)
+    died = threading.Event()
+    with capture_logs() as logs:
+        engine = start_engine(on_death=died.set)
+        future = engine.submit(GenerationRequest(PROMPT, GREEDY))
+        assert isinstance(future.exception(PATIENCE_S), EngineStopped)
+    assert died.is_set()
+    assert [(entry["event"], entry["log_level"], entry["exc_info"]) for entry in logs] == [
+        ("engine died", "error", True)
+    ]
+    with pytest.raises(EngineStopped):
+        engine.submit(GenerationRequest(PROMPT, GREEDY))
+
+
+def test_an_engine_that_is_stopped_has_not_died(start_engine: StartEngine) -> None:
+    """`on_death` is not called for an engine that was asked to stop."""
+    died: list[bool] = []
+    engine = start_engine(on_death=lambda: died.append(True))
+    ask(engine)
+    engine.stop()
+    assert not died
+
+
+@pytest.mark.xfail(raises=InvalidStateError | EngineStopped, reason="resolving a cancelled future ends the loop")
+def test_a_future_that_its_caller_gave_up_costs_nobody_else(engine: Engine, gate: Gate) -> None:
+    """A caller may cancel its future; the engine goes on with the others."""
+    busy(engine, gate).cancel()
+    gate.opened.set()
+    assert ask(engine).finish_reason == "length"
