@@ -14,6 +14,9 @@ from redis.retry import Retry
 
 from echo_tasks.errors import BrokerUnavailable
 
+_MOST_CONNECTIONS = 4096
+"""Of one process: a burst of greenlets opens as many as it needs, below the server's own limit of 10,000."""
+
 
 def impatient(url: str, *, text: bool = True) -> redis.Redis:
     """A client for request handlers: it gives up within two seconds, and reconnects on its next use.
@@ -24,6 +27,7 @@ def impatient(url: str, *, text: bool = True) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         decode_responses=text,
+        max_connections=_MOST_CONNECTIONS,
         socket_connect_timeout=0.8,
         socket_timeout=1.5,
         socket_keepalive=True,
@@ -36,6 +40,7 @@ def patient(url: str) -> redis.Redis:
     return redis.Redis.from_url(
         url,
         decode_responses=True,
+        max_connections=_MOST_CONNECTIONS,
         socket_connect_timeout=3,
         socket_timeout=10,
         socket_keepalive=True,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
 
-from kombu.exceptions import LimitExceeded, OperationalError
+from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError
 from kombu.pools import producers
 
 from echo_tasks import tasks
@@ -13,7 +14,10 @@ from echo_tasks.errors import BrokerUnavailable
 
 LOWEST, HIGHEST = 1, 10
 
-_ACQUIRE_TIMEOUT_S = 1
+_LINE_S = 10
+"""How long a caller stands in line for one of the pool's producers, when very many publish at once."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
 def broker_priority(priority: int) -> int:
@@ -24,24 +28,40 @@ def broker_priority(priority: int) -> int:
 class Publisher:
     """Puts steps on the queues of one broker. Threads and greenlets may share it."""
 
-    def __init__(self, broker_url: str) -> None:
-        self._producers = producers[app.connection_for_write(broker_url)]
-
-    def publish(self, job_id: str, steps: Iterable[str], priority: int) -> None:
-        """Put the steps of a job on their queues. A step may be published again: its task runs once.
-
-        The message's id names the job and the step, so that Flower finds them. Raises BrokerUnavailable.
+    def __init__(self, broker_url: str, *, patience_s: float = 0) -> None:
+        """`patience_s` is how long `publish` goes on trying; it tries twice at least, since the connection
+        at hand may be one that the broker closed long ago.
         """
-        try:
-            with self._producers.acquire(block=True, timeout=_ACQUIRE_TIMEOUT_S) as producer:
-                for step in steps:
-                    tasks.BY_STEP[step].apply_async(
-                        (job_id,),
-                        task_id=f"{job_id}.{step}",
-                        priority=broker_priority(priority),
-                        producer=producer,
-                        retry=True,
-                        retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0},
-                    )
-        except (OperationalError, LimitExceeded, OSError) as error:
-            raise BrokerUnavailable(f"cannot publish job {job_id}: {error}") from error
+        impatience = {"socket_timeout": 1.5, "socket_connect_timeout": 0.8}
+        self._producers = producers[app.connection_for_write(broker_url, transport_options=impatience)]
+        self._patience_s = patience_s
+
+    def publish(self, job_id: str, steps: Sequence[str], priority: int) -> None:
+        """Put the steps of a job on their queues in one round trip. Blocks; raises BrokerUnavailable.
+
+        After a fault some of the steps may be on their queues, or be there twice: a step may be published
+        any number of times, its task runs once.
+        """
+        deadline = time.monotonic() + self._patience_s
+        pause_s, tries = 0.0, 0
+        while True:
+            try:
+                return self._publish_once(job_id, steps, priority)
+            except (OperationalError, BatchPublishError, LimitExceeded, OSError) as error:
+                tries += 1
+                if tries >= 2 and time.monotonic() >= deadline:
+                    raise BrokerUnavailable(f"cannot publish job {job_id}: {error}") from error
+            time.sleep(pause_s)
+            pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+
+    def _publish_once(self, job_id: str, steps: Sequence[str], priority: int) -> None:
+        """The message's id names the job and the step, so that Flower finds them."""
+        with self._producers.acquire(block=True, timeout=_LINE_S) as producer, producer.batch():
+            for step in steps:
+                tasks.BY_STEP[step].apply_async(
+                    (job_id,),
+                    task_id=f"{job_id}.{step}",
+                    priority=broker_priority(priority),
+                    producer=producer,
+                    retry=False,
+                )

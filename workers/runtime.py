@@ -69,7 +69,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         tasks.attach(
             Steps(
                 ledger,
-                Publisher(self._settings.broker),
+                Publisher(self._settings.broker, patience_s=30),
                 engine,
                 writer,
                 node=worker.hostname,

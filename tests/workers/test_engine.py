@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from dataclasses import replace
+from itertools import chain, pairwise
 from typing import Any
 
 import pytest
@@ -66,7 +67,7 @@ class Script:
 
     def forward(self, tokens: list[int], state: Iterator[int]) -> Tensor:
         logits = torch.zeros(self.shape.vocabulary)
-        logits[next(state)] = 100
+        logits[next(state)] = 99
         return logits
 
 
@@ -146,6 +147,7 @@ def test_a_stop_string_cuts_and_never_leaks(engine: Engine, tokenizer: Tokenizer
     """A stop string out of the model's own text, across its tokens, ends the answer just before it."""
     whole = tokenizer.decode(ask(engine).tokens)
     stop = whole[start : start + length]
+    assert len(stop) == length
     pieces: list[str] = []
     request = GenerationRequest(PROMPT, replace(GREEDY, stop=(b"never said", stop)), on_text=pieces.append)
     answer = engine.submit(request).result(PATIENCE_S)
@@ -188,11 +190,11 @@ def test_a_character_in_several_tokens_comes_whole(model: RWKV7, start_engine: S
 
 def test_penalties_keep_a_model_from_repeating(model: RWKV7, start_engine: StartEngine) -> None:
     """With a frequency penalty the engine leaves a token that the model wants again and again."""
-    engine = start_engine(Script(model, [66] * 60))
-    assert set(ask(engine, replace(GREEDY, max_tokens=60)).tokens) == {66}
-    penalised = replace(GREEDY, max_tokens=60, frequency_penalty=2.0, penalty_decay=1.0)
-    assert ask(engine, penalised).tokens[:51] == (*[66] * 50, 66)
-    assert 66 not in ask(engine, penalised).tokens[51:]
+    engine = start_engine(Script(model, [66] * 51))
+    assert ask(engine, replace(GREEDY, max_tokens=51)).tokens == (66,) * 51
+    penalised = ask(engine, replace(GREEDY, max_tokens=51, frequency_penalty=2.0, penalty_decay=1.0))
+    assert penalised.tokens[:50] == (66,) * 50
+    assert penalised.tokens[50] != 66
 
 
 def test_the_mean_log_probability_is_the_models_own(engine: Engine, model: RWKV7, tokenizer: Tokenizer) -> None:
@@ -219,7 +221,7 @@ def test_a_long_prompt_is_fed_in_chunks(model: RWKV7, tokenizer: Tokenizer, star
     prompt = "天地" * 300
     ask(start_engine(Around(model, fed.append)), replace(GREEDY, max_tokens=1), prompt)
     assert [len(chunk) for chunk in fed] == [PREFILL_CHUNK_TOKENS, PREFILL_CHUNK_TOKENS, 600 - 2 * PREFILL_CHUNK_TOKENS]
-    assert sum(fed, []) == tokenizer.encode(prompt)
+    assert list(chain(*fed)) == tokenizer.encode(prompt)
 
 
 def test_a_long_prompt_does_not_hold_up_its_neighbours(model: RWKV7, start_engine: StartEngine) -> None:
@@ -233,7 +235,7 @@ def test_a_long_prompt_does_not_hold_up_its_neighbours(model: RWKV7, start_engin
     assert first.wait(PATIENCE_S)
     ask(engine, replace(GREEDY, max_tokens=1), "天地" * 300)
     chunks = [at for at, length in enumerate(lengths) if length > 1]
-    assert [later - earlier for earlier, later in zip(chunks, chunks[1:], strict=False)] == [2, 2]
+    assert [later - earlier for earlier, later in pairwise(chunks)] == [2, 2]
     assert not short.done()
 
 
@@ -252,7 +254,9 @@ def test_a_running_answer_can_be_cancelled(engine: Engine) -> None:
     assert len(answer.tokens) < 10
 
 
-def test_a_waiting_request_can_be_cancelled(model: RWKV7, start_engine: StartEngine, gate: Gate) -> None:
+def test_a_waiting_request_can_be_cancelled(
+    model: RWKV7, tokenizer: Tokenizer, start_engine: StartEngine, gate: Gate
+) -> None:
     """A request that is cancelled before it runs is answered with no tokens, and costs no forward pass."""
     fed: list[list[int]] = []
     engine = start_engine(Around(model, fed.append))
@@ -263,7 +267,7 @@ def test_a_waiting_request_can_be_cancelled(model: RWKV7, start_engine: StartEng
     gate.opened.set()
     answer = future.result(PATIENCE_S)
     assert (answer.finish_reason, answer.tokens, answer.text) == ("cancelled", (), "")
-    assert all(chunk != [*engine._tokenizer.encode("cancelled")] for chunk in fed)
+    assert tokenizer.encode("cancelled") not in fed
 
 
 def test_a_prompt_can_be_cancelled_while_it_is_fed(model: RWKV7, start_engine: StartEngine) -> None:
@@ -387,7 +391,7 @@ def test_an_engine_that_is_stopped_has_not_died(start_engine: StartEngine) -> No
     assert not died
 
 
-@pytest.mark.xfail(raises=InvalidStateError | EngineStopped, reason="resolving a cancelled future ends the loop")
+@pytest.mark.xfail(raises=EngineStopped, reason="resolving a cancelled future ends the loop")
 def test_a_future_that_its_caller_gave_up_costs_nobody_else(engine: Engine, gate: Gate) -> None:
     """A caller may cancel its future; the engine goes on with the others."""
     busy(engine, gate).cancel()

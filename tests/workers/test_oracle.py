@@ -1,0 +1,131 @@
+"""Our forward pass and engine against the `rwkv` package's, on the same tiny model in fp32."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from workers.engine import PREFILL_CHUNK_TOKENS, Engine
+from workers.rwkv7 import RWKV7
+from workers.sequence import GenerationRequest, Sampling
+from workers.tokenizer import END_OF_TEXT, Tokenizer
+
+# The package is written in TorchScript, which torch has deprecated.
+pytestmark = pytest.mark.filterwarnings(r"ignore:`torch\.jit\.script:DeprecationWarning")
+
+PATIENCE_S = 60
+NEW_TOKENS = 16
+GREEDY = Sampling(temperature=0, max_tokens=NEW_TOKENS)
+
+PROMPTS = (
+    "a",
+    " ",
+    "\n",
+    "0",
+    "Hello",
+    "The quick brown fox jumps over the lazy dog.",
+    "User: What is two plus three?\n\nAssistant:",
+    "System: Be brief.\n\nUser: hi\n\nAssistant:",
+    "def fibonacci(n):\n    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)\n",
+    '{"key": [1, 2.5, null, true], "nested": {"a": "b"}}',
+    "天",
+    "天地玄黃，宇宙洪荒。日月盈昃，辰宿列張。",
+    "ありがとうございました。またお越しください。",
+    "안녕하세요, 만나서 반갑습니다.",
+    "Привет, как дела? Всё хорошо.",
+    "مرحبا بالعالم، كيف حالك اليوم؟",
+    "नमस्ते दुनिया",
+    "Ωμέγα και άλφα — «τέλος»",
+    "👩‍👩‍👧‍👦 🇯🇵 👍🏽 emoji",
+    "word " * 60,
+)
+
+CHUNK = PREFILL_CHUNK_TOKENS
+LENGTHS = (CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 600)
+
+
+@pytest.fixture(scope="module")
+def oracle(checkpoint_path: Path) -> Iterator[Any]:
+    """The package's model. It reads its switch from the environment while it is imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RWKV_V7_ON", "1")
+        package = importlib.import_module("rwkv.model")
+        yield package.RWKV(str(checkpoint_path.with_suffix("")), "cpu fp32")
+
+
+def prompt_of(length: int) -> str:
+    """A text of `length` tokens."""
+    return ("天地玄黃" * length)[:length]
+
+
+def greedy_by_oracle(oracle: Any, tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The package's greedy tokens: the prompt in one go, undecodable ids masked, an end at id 0."""
+    undecodable = tokenizer.undecodable(65536)
+    logits, state = oracle.forward(tokenizer.encode(prompt), None)
+    tokens: list[int] = []
+    while len(tokens) < NEW_TOKENS and END_OF_TEXT not in tokens:
+        logits[undecodable] = -torch.inf
+        tokens.append(int(logits.argmax()))
+        logits, state = oracle.forward(tokens[-1], state)
+    return tokens
+
+
+def assert_close(ours: Tensor, theirs: Tensor) -> None:
+    """Equal to a ten-thousandth of the largest value."""
+    assert float((ours - theirs).abs().max()) <= 1e-4 * float(theirs.abs().max())
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_greedy_tokens_are_the_packages(oracle: Any, engine: Engine, tokenizer: Tokenizer, prompt: str) -> None:
+    """Token for token the engine answers what the package would."""
+    answer = engine.submit(GenerationRequest(prompt, GREEDY)).result(PATIENCE_S)
+    assert list(answer.tokens) == greedy_by_oracle(oracle, tokenizer, prompt)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_chunks_change_no_token(oracle: Any, engine: Engine, tokenizer: Tokenizer, length: int) -> None:
+    """A prompt that the engine feeds in chunks is answered as the package does, which feeds it at once."""
+    prompt = prompt_of(length)
+    answer = engine.submit(GenerationRequest(prompt, GREEDY)).result(PATIENCE_S)
+    assert answer.prompt_tokens == length
+    assert list(answer.tokens) == greedy_by_oracle(oracle, tokenizer, prompt)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_logits_are_the_packages(oracle: Any, model: RWKV7, tokenizer: Tokenizer, prompt: str) -> None:
+    """After a whole prompt, and after one token more, the logits are the package's."""
+    ids = tokenizer.encode(prompt)
+    state = model.zero_state()
+    theirs, their_state = oracle.forward(ids, None)
+    assert_close(model.forward(ids, state), theirs)
+    theirs, _ = oracle.forward(ids[0], their_state)
+    assert_close(model.forward(ids[:1], state), theirs)
+
+
+@pytest.mark.parametrize("split", [1, 7, CHUNK, CHUNK + 1])
+def test_logits_and_state_do_not_depend_on_chunks(oracle: Any, model: RWKV7, tokenizer: Tokenizer, split: int) -> None:
+    """A prompt in two parts leaves the package's logits and state, and so a whole one's."""
+    ids = tokenizer.encode(prompt_of(CHUNK + 44))
+    state = model.zero_state()
+    model.forward(ids[:split], state)
+    theirs, their_state = oracle.forward(ids, None)
+    assert_close(model.forward(ids[split:], state), theirs)
+    for layer in range(model.shape.layers):
+        shift, wkv, mix = their_state[3 * layer : 3 * layer + 3]
+        assert_close(state.shift[layer, 0, 0], shift)
+        assert_close(state.shift[layer, 1, 0], mix)
+        assert_close(state.wkv[layer, 0], wkv)
+
+
+def test_one_sequence_leaves_another_alone(oracle: Any, model: RWKV7, tokenizer: Tokenizer) -> None:
+    """Two sequences that take turns each have the logits of running alone."""
+    first, second = model.zero_state(), model.zero_state()
+    model.forward(tokenizer.encode("one two"), first)
+    model.forward(tokenizer.encode("天地玄黃"), second)
+    assert_close(model.forward([66], first), oracle.forward([*tokenizer.encode("one two"), 66], None)[0])
