@@ -1,0 +1,47 @@
+"""What the README says of the tree is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from processes import ROOT
+
+PACKAGES = ("echo_tasks", "cache", "workers", "echo_api")
+
+
+def test_the_readme_prints_every_file_of_the_packages() -> None:
+    """Each module has its phrase, and no phrase is left of a module that is gone."""
+    tree = (ROOT / "README.md").read_text().split("echo_tasks/              ", 1)[1].split("```", 1)[0]
+    package, printed = "echo_tasks", set()
+    for line in tree.splitlines():
+        if match := re.match(r"(\w+)/ ", line):
+            package = match[1]
+        elif match := re.match(r"  (\S+\.py) +\S", line):
+            printed.add(f"{package}/{match[1]}")
+    files = {
+        str(path.relative_to(ROOT))
+        for name in PACKAGES
+        for path in (ROOT / name).rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert printed == files
+
+
+def test_every_package_is_listed_for_installation() -> None:
+    """A folder with Python in it that setuptools does not know would be missing from the wheel."""
+    listed = set(re.findall(r'"([\w.]+)"', re.search(r"^packages = \[(.*)\]$", _pyproject(), re.M)[1]))  # type: ignore[index]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts) for name in PACKAGES for path in (ROOT / name).rglob("*.py")
+    }
+    assert found == listed
+
+
+def test_nothing_local_is_tracked() -> None:
+    """Neither data nor environments nor caches of a machine are in the repository."""
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    assert not [name for name in files if name.startswith(("var/", ".venv/", ".env")) or "__pycache__" in name]
+
+
+def _pyproject() -> str:
+    return (ROOT / "pyproject.toml").read_text()
