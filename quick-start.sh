@@ -37,11 +37,17 @@ find_python() {
 # install [extra]: once, and again whenever pyproject.toml has changed.
 install() {
   local extra=${1:-} stamp="$VENV/.installed${1:+-$1}"
-  [[ -x $VENV/bin/python ]] || { echo "Making $VENV"; "$(find_python)" -m venv "$VENV"; }
+  if [[ ! -x $VENV/bin/python ]]; then
+    local python
+    python=$(find_python)
+    echo "Making $VENV"
+    "$python" -m venv "$VENV"
+  fi
   if ! cmp -s pyproject.toml "$stamp"; then
     echo "Installing into $VENV (torch is large; the first time takes a while)"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e ".${extra:+[$extra]}"
     cp pyproject.toml "$stamp"
+    cp pyproject.toml "$VENV/.installed" # an extra comes on top of the rest
   fi
 }
 

@@ -35,12 +35,17 @@ class Intake:
         )
         idempotency = Idempotency(key, _fingerprint(request)) if key else None
         created = self._ledger.create(spec, idempotency)
-        answer = self._answers.lookup(spec) if self._answers and created.is_new else None
-        if answer is not None:
-            self._ledger.succeed(created.job_id, answer)
-        elif not created.published:
-            self._publish(spec, created, idempotency)
+        if not created.published:
+            if not (created.is_new and self._answer(spec)):
+                self._publish(spec, created, idempotency)
+            if idempotency is not None:
+                self._ledger.mark_published(idempotency)
         return spec, created
+
+    def _answer(self, spec: JobSpec) -> bool:
+        """End a new job at once with an answer that the farm has given before; whether there was one."""
+        answer = self._answers.lookup(spec) if self._answers else None
+        return answer is not None and self._ledger.succeed(spec.job_id, answer)
 
     def _publish(self, spec: JobSpec, created: Created, idempotency: Idempotency | None) -> None:
         try:
@@ -49,8 +54,6 @@ class Intake:
             if idempotency is None:
                 self._give_up(created.job_id)
             raise
-        if idempotency is not None:
-            self._ledger.mark_published(idempotency)
 
     def _give_up(self, job_id: str) -> None:
         """End a job whose client is told that it was not accepted, if the broker still lets us."""

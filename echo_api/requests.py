@@ -37,7 +37,7 @@ def require_json_object() -> None:
         body = request.get_json()
     except UnsupportedMediaType:
         raise RequestProblem(415, "the body must be application/json") from None
-    except BadRequest:
+    except (BadRequest, RecursionError):  # the latter by a million opening brackets
         raise RequestProblem(400, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise RequestProblem(422, "the body must be a JSON object", field="body")

@@ -101,7 +101,7 @@ class Ledger:
         return Created(job_id, is_new=False, published=published == "1")
 
     def mark_published(self, idempotency: Idempotency) -> None:
-        """Note that the messages of the key's job are on their queues, so that a replay need not send them."""
+        """Note that the key's job needs no more messages: a replay only finds it."""
         with broker_faults():
             self._redis.hset(keys.idempotency(idempotency.key), "published", "1")
 

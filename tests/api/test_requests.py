@@ -45,7 +45,7 @@ ROUTES = ["/api/jobs", "/api/cognitive/process"]
 
 
 @pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("body", [b"", b"{", b"{'a': 1}", b"\xff\xfe", b"not json"])
+@pytest.mark.parametrize("body", [b"", b"{", b"{'a': 1}", b"\xff\xfe", b"not json", b"[" * 10**6])
 def test_what_is_not_json_is_400(client: FlaskClient, route: str, body: bytes) -> None:
     """A body that does not parse is refused as such."""
     problem(client.post(route, data=body, content_type="application/json"), 400)

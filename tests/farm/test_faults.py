@@ -172,6 +172,28 @@ def test_a_bad_checkpoint_ends_the_worker_with_one_line(own: Site, good: Path, k
     assert not (own.folder / "executed").exists()
 
 
+_DYING = """
+import sys
+from celery.__main__ import main
+from workers.rwkv7 import RWKV7
+def broken(*_): raise TypeError("the engine's own fault")
+RWKV7.forward = broken
+sys.argv = ["celery", "-A", "echo_tasks", "worker", "-n", "dying@test"]
+main()
+"""
+
+
+def test_a_worker_whose_engine_died_ends_and_its_jobs_go_elsewhere(own: Site) -> None:
+    """A fault that ends the engine's thread ends the worker with status 70; a healthy one ends the job."""
+    with own.server("broker"), own.server("store"), own.http():
+        job_id = own.post("/api/jobs", JOB).json["job_id"]
+        with own.run("dying", PYTHON, "-c", _DYING) as dying:
+            assert until(lambda: dying.process.poll(), "the worker ends") == 70, dying.text()
+        assert own.get(f"/api/jobs/{job_id}").json["status"] == "running"
+        with own.worker():
+            until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "succeeded", "another one ends it")
+
+
 def test_a_pool_of_processes_is_refused(own: Site) -> None:
     """The engine lives in one process: prefork ends with status 78 and says what to use."""
     with own.run("worker", PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-P", "solo") as worker:
