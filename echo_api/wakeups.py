@@ -32,6 +32,7 @@ class Wakeups:
         self._ends: dict[str, set[threading.Event]] = defaultdict(set)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._interrupted = False
 
     @contextmanager
     def growth(self, job_id: str) -> Iterator[threading.Event]:
@@ -65,13 +66,16 @@ class Wakeups:
         while True:
             try:
                 with connections.impatient(self._url) as client, client.pubsub() as subscription:
+                    subscription.subscribe(keys.WAKE_CHANNEL)
+                    self._interrupted = False
                     self._follow(subscription)
             except RedisError as error:
-                log.warning("wake-ups interrupted", error=str(error))
+                if not self._interrupted:  # once an outage
+                    log.warning("wake-ups interrupted", error=str(error))
+                self._interrupted = True
                 time.sleep(_RECONNECT_S)
 
     def _follow(self, subscription: redis.client.PubSub) -> None:
-        subscription.subscribe(keys.WAKE_CHANNEL)
         while True:
             message = subscription.get_message(timeout=_POLL_S)
             if message is None:
