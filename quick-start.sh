@@ -17,7 +17,7 @@ usage: ./quick-start.sh COMMAND
   test [options]   run the tests; options go to pytest
   help             this text
 
-Settings are environment variables, or lines of a file .env; README.md lists them.
+Settings are environment variables, or lines NAME=value of a file .env, which win; README.md lists them.
 USAGE
 }
 
@@ -51,20 +51,7 @@ install() {
   fi
 }
 
-# Lines NAME=value of .env, for names that the environment does not set already.
-load_env() {
-  [[ -f .env ]] || return 0
-  local line name
-  while IFS= read -r line || [[ -n $line ]]; do
-    [[ $line =~ ^[[:space:]]*(#|$) ]] && continue
-    name=${line%%=*}
-    [[ $name =~ ^[A-Z_][A-Z0-9_]*$ && -z ${!name+set} ]] && export "$name=${line#*=}"
-  done <.env
-  return 0
-}
-
 farm() {
-  load_env
   exec env PATH="$PWD/$VENV/bin:$PATH" "$VENV/bin/python" -m echo_tasks.local.farm "$@"
 }
 

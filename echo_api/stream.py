@@ -13,6 +13,7 @@ from echo_tasks.events import Event
 
 HEARTBEAT_S = 15
 RECONNECT_MS = 1000
+_PAGE = 1000
 
 log = logs.get(__name__)
 
@@ -33,22 +34,29 @@ def _frames(farm: Farm, job_id: str, after: str) -> Iterator[str]:
     yield f"retry: {RECONNECT_MS}\n\n"
     try:
         with farm.wakeups.growth(job_id) as grown:
+            woken = False
             while True:
                 grown.clear()
-                for event in farm.events.read(job_id, after):
+                page = farm.events.read(job_id, after, limit=_PAGE)
+                for event in page:
                     yield _frame(event)
                     after = event.id
                     if event.is_last:
                         return
-                if not grown.is_set() and farm.ledger.read(job_id).status.ended:
-                    # Ended, and the client has seen the last event or it was trimmed away.
-                    if not farm.events.read(job_id, after, limit=1):
-                        return
+                if len(page) == _PAGE:
                     continue
-                if not grown.wait(HEARTBEAT_S):
+                if not page and not woken and _nothing_to_come(farm, job_id, after):
+                    return
+                woken = grown.wait(HEARTBEAT_S)
+                if not woken:
                     yield ": waiting\n\n"
     except (BrokerUnavailable, JobNotFound) as error:
         log.warning("event stream cut off", job_id=job_id, error=str(error))
+
+
+def _nothing_to_come(farm: Farm, job_id: str, after: str) -> bool:
+    """Whether the job has ended and the client has seen its last event, or that was trimmed away."""
+    return farm.ledger.read(job_id).status.ended and not farm.events.read(job_id, after, limit=1)
 
 
 def _frame(event: Event) -> str:

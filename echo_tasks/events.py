@@ -58,7 +58,7 @@ class Events:
             replies = pipe.execute()
         return {job_id for job_id, open_ in zip(tokens, replies, strict=True) if not open_}
 
-    def read(self, job_id: str, after: str = START, limit: int = 1000) -> list[Event]:
+    def read(self, job_id: str, after: str = START, limit: int = 10_000) -> list[Event]:
         """Up to `limit` events that came after the id `after`, oldest first; none for an unknown job."""
         with broker_faults():
             entries = self._redis.xrange(keys.events(job_id), min=f"({after}", count=limit)

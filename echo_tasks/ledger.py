@@ -43,11 +43,11 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A step to run: the job, and the outputs of its membranes so far."""
+    """A step to run: the job, the outputs of its membranes so far, and how long ago the job was started."""
 
     spec: JobSpec
     outputs: Mapping[str, StepOutput]
-    started_at: float
+    running_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,8 @@ class Ledger:
             return NothingToDo("recorded", membranes_done=int(rest[0]) == 0)
         if state != "run":
             return NothingToDo(state)
-        record = dict(zip(rest[::2], rest[1::2], strict=True))
+        at, *fields = rest
+        record = dict(zip(fields[::2], fields[1::2], strict=True))
         if step == keys.INTEGRATION and int(record["pending"]) > 0:
             return NothingToDo("membranes are still to come")
         return Claim(
@@ -126,7 +127,7 @@ class Ledger:
                 for name in keys.MEMBRANES
                 if (field := f"output:{name}") in record
             },
-            started_at=float(record["started_at"]),
+            running_s=float(at) - float(record["started_at"]),
         )
 
     def record(self, job_id: str, membrane: str, output: StepOutput) -> bool:

@@ -75,11 +75,12 @@ class Steps:
         if len(failed) == len(outputs):
             self._ledger.fail(spec.job_id, JobError(reason="every membrane failed", membranes=failed))
             return
+        started = time.monotonic()
         output = self._answer(spec, keys.INTEGRATION, outputs)
         if output.error is not None:
             self._ledger.fail(spec.job_id, JobError(reason=f"integration failed: {output.error}", membranes=failed))
             return
-        elapsed_ms = 1000 * (time.time() - claim.started_at)
+        elapsed_ms = 1000 * claim.running_s + _ms_since(started)
         result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
         if spec.cache and not failed:
             self._keep_answer(spec, result)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from honcho import environ
 
 from echo_tasks.local.servers import port_is_free
 from echo_tasks.settings import Settings, current
@@ -266,6 +267,8 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in _VERBS or len(arguments) > (2 if arguments[0] == "logs" else 1):
         print(f"usage: python -m echo_tasks.local.farm {'|'.join(_VERBS)} [process]", file=sys.stderr)
         return 2
+    if (dotenv := Path(".env")).is_file():
+        os.environ.update(environ.parse(dotenv.read_text()))  # as honcho itself will read it
     return _VERBS[arguments[0]](current(), *arguments[1:])
 
 

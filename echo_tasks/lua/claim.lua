@@ -1,6 +1,6 @@
 -- Take up a step of a job: count the delivery, and say whether there is anything left to do.
 -- KEYS: record, events     ARGV: step, job id, wake channel, events kept
--- Returns {'gone'}, {'ended'}, {'recorded', steps to come} or {'run', field, value, field, value, ...}.
+-- Returns {'gone'}, {'ended'}, {'recorded', steps to come} or {'run', time, field, value, field, value, ...}.
 local record = redis.call('HMGET', KEYS[1], 'status', 'output:' .. ARGV[1], 'pending')
 local status = record[1]
 if not status then return {'gone'} end
@@ -13,5 +13,6 @@ if status == 'queued' then
   redis.call('PUBLISH', ARGV[3], ARGV[2])
 end
 local fields = redis.call('HGETALL', KEYS[1])
+table.insert(fields, 1, now())
 table.insert(fields, 1, 'run')
 return fields
