@@ -1,6 +1,6 @@
 """Values on their way to a server: compressed where that pays, and with a checksum.
 
-A frame is one byte that names the codec, four bytes of CRC-32 of the payload, and the payload.
+A frame is one byte that names the codec, the CRC-32 of the payload begun with that byte, and the payload.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def pack(value: bytes, *, compress: bool = True) -> bytes:
         squeezed = lz4.frame.compress(value)
         if len(squeezed) < _PAYS_BELOW * len(value):
             codec, payload = _LZ4, squeezed
-    return _HEADER.pack(codec, zlib.crc32(payload)) + payload
+    return _HEADER.pack(codec, zlib.crc32(payload, codec)) + payload
 
 
 def unpack(frame: bytes) -> bytes:
@@ -36,7 +36,7 @@ def unpack(frame: bytes) -> bytes:
         raise DamagedFrame(f"{len(frame)} bytes are no frame")
     codec, checksum = _HEADER.unpack_from(frame)
     payload = frame[_HEADER.size :]
-    if zlib.crc32(payload) != checksum:
+    if zlib.crc32(payload, codec) != checksum:
         raise DamagedFrame("the checksum differs")
     if codec == _RAW:
         return payload

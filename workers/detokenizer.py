@@ -18,10 +18,11 @@ class Detokenizer:
     def push(self, token: bytes) -> str:
         """Take one token's bytes; the text that is certain now. Sets `stopped` once a stop string is whole."""
         self._held += token
-        found = [at for stop in self._stop if (at := self._held.find(stop)) >= 0]
+        found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
-            text, self._held = self._held[: min(found)], b""
+            _, start = min(found)  # the one that was whole first, so that it is no matter how the bytes came
+            text, self._held = self._held[:start], b""
             return self._decoder.decode(text, final=True)
         certain = len(self._held) - self._possible_start()
         text, self._held = self._held[:certain], self._held[certain:]

@@ -91,9 +91,16 @@ class Engine:
                 return False
             admitted = self._scheduler.admit()
         for sequence in admitted:
+            self._begin(sequence)
+        return True
+
+    def _begin(self, sequence: Sequence) -> None:
+        """Give an admitted sequence its state, unless its caller has given its future up."""
+        if sequence.future.set_running_or_notify_cancel():
             sequence.admitted_at = time.monotonic()
             sequence.state = self._model.zero_state()
-        return True
+        else:
+            self._release(sequence)
 
     def _step(self, sequence: Sequence) -> None:
         """Feed a chunk of the prompt or the latest token, sample, and emit."""
@@ -132,4 +139,5 @@ class Engine:
             self._stopping = True
             left = self._scheduler.drain()
         for sequence in left:
-            sequence.future.set_exception(EngineStopped("the engine stopped before the answer was whole"))
+            if sequence.admitted_at or sequence.future.set_running_or_notify_cancel():
+                sequence.future.set_exception(EngineStopped("the engine stopped before the answer was whole"))

@@ -15,6 +15,9 @@ from workers.sequence import Sampling
 _FIRST_NUCLEUS = 256
 """Candidates looked at first: a nucleus is rarely wider, and a full sort of the vocabulary costs ten times as much."""
 
+_GREEDY_BELOW = 1e-5
+"""Temperatures below are greedy in all but name, and soon overflow."""
+
 
 class Sampler:
     """Chooses tokens for one vocabulary; `banned` ids are never chosen."""
@@ -40,7 +43,7 @@ class Sampler:
         return token, float(logprobs[token])
 
     def _draw(self, logits: Tensor, sampling: Sampling, random: random.Random) -> int:
-        if sampling.temperature == 0 or sampling.top_k == 1 or sampling.top_p == 0:
+        if sampling.temperature < _GREEDY_BELOW or sampling.top_k == 1 or sampling.top_p == 0:
             return int(logits.argmax())
         probabilities = (logits / sampling.temperature).softmax(0)
         chosen, candidates = _nucleus(probabilities, sampling.top_p, sampling.top_k)

@@ -85,9 +85,9 @@ def _token(source: object, number: int, line: str) -> tuple[int, bytes]:
         token_id, rest = line.split(" ", 1)
         literal, length = rest.rsplit(" ", 1)
         value = ast.literal_eval(literal)
-        token = value.encode() if isinstance(value, str) else bytes(value)
-        if len(token) != int(length) or not token or int(token_id) < 1:
-            raise ValueError("its length or id is wrong")
+        token = value.encode() if isinstance(value, str) else value
+        if not isinstance(token, bytes) or len(token) != int(length) or not token or int(token_id) < 1:
+            raise ValueError("its literal, length or id is wrong")
     except (ValueError, SyntaxError, TypeError) as error:
         raise CheckpointError(source, f"vocabulary line {number} is not `id token length`") from error
     return int(token_id), token

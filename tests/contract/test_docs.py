@@ -31,9 +31,7 @@ def test_the_readme_prints_every_file_of_the_packages() -> None:
 def test_every_package_is_listed_for_installation() -> None:
     """A folder with Python in it that setuptools does not know would be missing from the wheel."""
     listed = set(re.findall(r'"([\w.]+)"', re.search(r"^packages = \[(.*)\]$", _pyproject(), re.M)[1]))  # type: ignore[index]
-    found = {
-        ".".join(path.parent.relative_to(ROOT).parts) for name in PACKAGES for path in (ROOT / name).rglob("*.py")
-    }
+    found = {".".join(path.parent.relative_to(ROOT).parts) for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
     assert found == listed
 
 

@@ -318,14 +318,12 @@ DAMAGED_PICKLES = {
 }
 
 
-@pytest.mark.xfail(reason="torch's unpickler raises IndexError, TypeError and struct.error too")
 @pytest.mark.parametrize("data", DAMAGED_PICKLES.values(), ids=DAMAGED_PICKLES)
 def test_a_damaged_pickle_is_refused(good: Path, data: bytes) -> None:
     """A damaged pickle in a torch zip is told in a line, as all other damage is."""
     assert "damaged" in refusal(with_pickle(good, data))
 
 
-@pytest.mark.xfail(reason="torch's unpickler raises IndexError and struct.error too")
 @pytest.mark.parametrize("kept", [1, 18, 22])
 def test_an_older_file_that_is_cut_near_its_start_is_refused(tmp_path: Path, weights: Weights, kept: int) -> None:
     """An older file that broke off near its start is told in a line, as all other damage is."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -19,11 +18,6 @@ PIECES = st.lists(SMALL | st.binary(max_size=4), max_size=12)
 STOPS = st.lists(SMALL.filter(bool), max_size=4)
 
 
-def apart(stops: list[bytes]) -> bool:
-    """Whether the stop string that starts first is also whole first: none lies within another's inner bytes."""
-    return not any(inner in outer[1:-1] for inner in stops for outer in stops)
-
-
 def run(pieces: list[bytes], stops: list[bytes]) -> tuple[str, bool]:
     """All that comes out, pushed as a sequence pushes it, and whether it stopped."""
     detokenizer, text = Detokenizer(stops), ""
@@ -34,10 +28,10 @@ def run(pieces: list[bytes], stops: list[bytes]) -> tuple[str, bool]:
     return text + detokenizer.flush(), False
 
 
-def cut_at_the_earliest(data: bytes, stops: list[bytes]) -> tuple[str, bool]:
-    """The oracle: find the earliest stop string in the whole, cut there, decode."""
-    found = [data.index(stop) for stop in stops if stop in data]
-    return (data[: min(found)] if found else data).decode(errors="replace"), bool(found)
+def cut_at_the_first(data: bytes, stops: list[bytes]) -> tuple[str, bool]:
+    """The oracle: find the stop string that is whole first, the longest of those, cut before it, decode."""
+    found = [(data.index(stop) + len(stop), data.index(stop)) for stop in stops if stop in data]
+    return (data[: min(found)[1]] if found else data).decode(errors="replace"), bool(found)
 
 
 def certain(data: bytes, stops: list[bytes]) -> str:
@@ -47,32 +41,18 @@ def certain(data: bytes, stops: list[bytes]) -> str:
     return codecs.getincrementaldecoder("utf-8")(errors="replace").decode(data[: len(data) - held])
 
 
-@given(pieces=PIECES, stops=STOPS.filter(apart))
+@given(pieces=PIECES, stops=STOPS)
 @example(pieces=[b"a\n", b"\nUs", b"er: b"], stops=[b"\n\nUser:"])
 @example(pieces=[b"aab", b"c"], stops=[b"abc", b"ab"])
-@example(pieces=[b"ab", b"c"], stops=[b"ab", b"bc"])
 @example(pieces=[b"ab", b"c"], stops=[b"bc", b"abc"])
 @example(pieces=[b"aaab"], stops=[b"aab"])
-@example(pieces=[b"a\xe2\x82", b"\xac"], stops=[b"\xac"])
-@example(pieces=[b"a\xe2", b"\x82b"], stops=[b"b"])
-def test_the_output_is_cut_at_the_earliest_stop(pieces: list[bytes], stops: list[bytes]) -> None:
-    """However the bytes are split, the output is the whole cut at the earliest stop string."""
-    assert run(pieces, stops) == cut_at_the_earliest(b"".join(pieces), stops)
-
-
-@given(pieces=PIECES, stops=STOPS)
 @example(pieces=[b"abcd"], stops=[b"abcd", b"bc"])
 @example(pieces=[b"abc", b"d"], stops=[b"abcd", b"bc"])
-def test_it_stops_with_the_piece_that_completes_a_stop(pieces: list[bytes], stops: list[bytes]) -> None:
-    """Stop strings inside one another too: it stops when the first is whole, at the earliest that is whole by then."""
-    upto = next((n for n in range(1, len(pieces) + 1) if any(s in b"".join(pieces[:n]) for s in stops)), len(pieces))
-    assert run(pieces, stops) == cut_at_the_earliest(b"".join(pieces[:upto]), stops)
-
-
-@pytest.mark.xfail(reason="with stop strings inside one another, the longer wins if one piece completes both")
-def test_how_bytes_are_split_makes_no_difference() -> None:
-    """Stop strings that lie inside one another cut the same text whether it comes in one piece or in many."""
-    assert run([b"abcd"], [b"abcd", b"bc"]) == run([b"a", b"b", b"c", b"d"], [b"abcd", b"bc"])
+@example(pieces=[b"a\xe2\x82", b"\xac"], stops=[b"\xac"])
+@example(pieces=[b"a\xe2", b"\x82b"], stops=[b"b"])
+def test_the_output_is_cut_at_the_first_stop(pieces: list[bytes], stops: list[bytes]) -> None:
+    """However the bytes are split, the output is the whole cut at the stop string that is whole first."""
+    assert run(pieces, stops) == cut_at_the_first(b"".join(pieces), stops)
 
 
 @given(pieces=PIECES, stops=STOPS)

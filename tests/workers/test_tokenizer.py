@@ -152,7 +152,6 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
     assert caught.value.path == path
 
 
-@pytest.mark.xfail(raises=(pytest.fail.Exception, OverflowError), reason="bytes(5) is five zero bytes, not an error")
 @pytest.mark.parametrize("literal", ["5 5", "[97,98] 2", "99999999999999999999 5"])
 def test_a_literal_that_is_no_text_is_named(tmp_path: Path, literal: str) -> None:
     """A number or a list where the token should stand is refused by its line's number."""
