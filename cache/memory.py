@@ -11,6 +11,9 @@ from cachetools import TLRUCache
 
 from cache.tier import MISS, Entry, Miss, Tier
 
+_KEY_BYTES = 200
+"""What an entry costs beside its value, about: its key, and its place in the tier's tables."""
+
 
 class MemoryTier(Tier):
     """Least recently used entries go first. Threads may share it."""
@@ -24,13 +27,13 @@ class MemoryTier(Tier):
             limit_bytes,
             ttu=lambda key, kept, now: kept[1],
             timer=clock,
-            getsizeof=lambda kept: sys.getsizeof(kept[0]),
+            getsizeof=lambda kept: sys.getsizeof(kept[0]) + _KEY_BYTES,
         )
 
     def get(self, key: str) -> Entry | Miss:
         with self._lock:
             kept = self._entries.get(key)
-            return MISS if kept is None else Entry(kept[0], kept[1] - self._clock())
+            return MISS if kept is None else Entry(kept[0], max(0.0, kept[1] - self._clock()))
 
     def set(self, key: str, entry: Entry) -> None:
         with self._lock:

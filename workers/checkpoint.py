@@ -104,6 +104,8 @@ def _shape(path: Path, tensors: dict[str, Tensor]) -> Shape:
     if head_size != HEAD_SIZE or heads * head_size != width:
         raise CheckpointError(path, f"head size {head_size} x {heads} for width {width}; head size 64 is served")
     layers = 1 + max(int(m[1]) for name in tensors if (m := re.match(r"blocks\.(\d+)\.", name)))
+    if layers > len(tensors):
+        raise CheckpointError(path, f"not a whole RWKV-7 checkpoint: block {layers - 1} of {len(tensors)} tensors")
     return Shape(layers, width, vocabulary)
 
 
@@ -144,4 +146,4 @@ def _size(tensors: dict[str, Tensor], name: str, dim: int) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:160]
+    return f"{type(error).__name__}: {error}".splitlines()[0][:160]

@@ -71,6 +71,7 @@ class Engine:
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join()
+        self._abandon()
 
     def _run(self) -> None:
         try:
@@ -96,11 +97,13 @@ class Engine:
 
     def _begin(self, sequence: Sequence) -> None:
         """Give an admitted sequence its state, unless its caller has given its future up."""
-        if sequence.future.set_running_or_notify_cancel():
-            sequence.admitted_at = time.monotonic()
+        if not sequence.future.set_running_or_notify_cancel():
+            return self._release(sequence)
+        sequence.admitted_at = time.monotonic()
+        try:
             sequence.state = self._model.zero_state()
-        else:
-            self._release(sequence)
+        except (RuntimeError, MemoryError) as error:
+            self._fail(sequence, error)
 
     def _step(self, sequence: Sequence) -> None:
         """Feed a chunk of the prompt or the latest token, sample, and emit."""
@@ -114,7 +117,11 @@ class Engine:
             token, logprob = self._sampler.choose(logits, sampling, sequence.counts, sequence.random)
         except (GenerationError, RuntimeError, MemoryError) as error:
             return self._fail(sequence, error)
-        if reason := sequence.accept(token, logprob, self._tokenizer):
+        try:
+            reason = sequence.accept(token, logprob, self._tokenizer)
+        except Exception as error:  # noqa: BLE001 - the caller's `on_text` may raise anything: its own sequence ends
+            return self._fail(sequence, error)
+        if reason:
             self._finish(sequence, reason)
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
@@ -122,10 +129,10 @@ class Engine:
         sequence.finish(reason)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
-        """End one sequence by the model's fault, out of memory included; the others go on."""
-        log.error("sequence failed", error=str(error), prompt_tokens=len(sequence.prompt))
+        """End one sequence by a fault of its own, out of memory included; the others go on."""
+        log.error("sequence failed", error=repr(error), prompt_tokens=len(sequence.prompt))
         self._release(sequence)
-        failure = error if isinstance(error, GenerationError) else GenerationError(str(error))
+        failure = error if isinstance(error, GenerationError) else GenerationError(repr(error))
         failure.__cause__ = None if failure is error else error
         sequence.future.set_exception(failure)
 

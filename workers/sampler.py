@@ -27,28 +27,28 @@ class Sampler:
 
     @torch.inference_mode()
     def choose(
-        self, logits: Tensor, sampling: Sampling, counts: Mapping[int, float], random: random.Random
+        self, logits: Tensor, sampling: Sampling, counts: Mapping[int, float], rng: random.Random
     ) -> tuple[int, float]:
-        """The next token and its log-probability by the model, from logits (V,); uses one number of `random`.
+        """The next token and its log-probability by the model, from logits (V,); sampling uses one number of `rng`.
 
         Presence and frequency penalties are subtracted from the logits of tokens seen (`counts`, decayed by
         the caller), as the `rwkv` package does; then temperature, top-k, top-p, in the order of vLLM and
-        OpenAI. Raises GenerationError when a logit is not a finite number.
+        OpenAI. Raises GenerationError for logits that make no distribution (NaN, infinity).
         """
         logits = logits.float().index_fill(0, self._banned, -math.inf)
         if not bool(torch.isfinite(logits.logsumexp(0))):
             raise GenerationError("the model's logits are not finite numbers")
         logprobs = logits - logits.logsumexp(0)
-        token = self._draw(_penalised(logits, sampling, counts), sampling, random)
+        token = self._draw(_penalised(logits, sampling, counts), sampling, rng)
         return token, float(logprobs[token])
 
-    def _draw(self, logits: Tensor, sampling: Sampling, random: random.Random) -> int:
+    def _draw(self, logits: Tensor, sampling: Sampling, rng: random.Random) -> int:
         if sampling.temperature < _GREEDY_BELOW or sampling.top_k == 1 or sampling.top_p == 0:
             return int(logits.argmax())
         probabilities = (logits / sampling.temperature).softmax(0)
         chosen, candidates = _nucleus(probabilities, sampling.top_p, sampling.top_k)
         cumulative = chosen.double().cumsum(0)
-        at = int(torch.searchsorted(cumulative, random.random() * float(cumulative[-1]), right=True))
+        at = int(torch.searchsorted(cumulative, rng.random() * float(cumulative[-1]), right=True))
         at = min(at, len(cumulative) - 1)
         return at if candidates is None else int(candidates[at])
 

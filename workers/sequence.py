@@ -57,7 +57,7 @@ class Generation:
     total_s: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Sequence:
     """A request in the engine: what of its prompt is still to be fed, and what it has generated."""
 

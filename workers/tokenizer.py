@@ -45,7 +45,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of the text's UTF-8; any text encodes."""
-        data = text.encode()
+        data = text.encode(errors="surrogatepass")
         ids: list[int] = []
         at = 0
         while at < len(data):

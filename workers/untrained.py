@@ -18,19 +18,18 @@ LAYERS, WIDTH, VOCABULARY, LOW_RANK = 2, 128, 65536, 32
 def ensure(folder: Path) -> Path:
     """The untrained checkpoint's path in `folder`, made on first use; the same bytes of weights everywhere.
 
-    Workers that start at once each write their own temporary file, and the last rename wins.
+    Workers that start at once each write a file of their own, and the last rename wins.
     """
     path = folder / f"untrained-l{LAYERS}-c{WIDTH}.pth"
     if path.exists():
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-        os.close(handle)
-        torch.save(weights(), temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be written: {error.strerror}") from error
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            torch.save(weights(), Path(own) / path.name)
+            os.replace(Path(own) / path.name, path)
+    except (OSError, RuntimeError) as error:  # torch raises the latter on a full disk
+        raise CheckpointError(path, f"cannot be written: {error}") from error
     return path
 
 

@@ -164,7 +164,7 @@ def test_memory_is_bounded_in_bytes() -> None:
 
 def test_memory_forgets_the_least_recently_used() -> None:
     """An entry that was read lately outlives one that was only set later."""
-    tier = MemoryTier(1000, Clock())
+    tier = MemoryTier(1800, Clock())
     for n in range(3):
         tier.set(str(n), Entry(bytes(200), LONG_S))
     tier.get("0")

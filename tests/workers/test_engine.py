@@ -398,7 +398,42 @@ def test_an_engine_that_is_stopped_has_not_died(start_engine: StartEngine) -> No
 
 
 def test_a_future_that_its_caller_gave_up_costs_nobody_else(engine: Engine, gate: Gate) -> None:
-    """A caller may cancel its future; the engine goes on with the others."""
+    """A caller may give its future up, running or waiting; the engine goes on with the others."""
     busy(engine, gate).cancel()
+    assert engine.submit(GenerationRequest(PROMPT, ENDLESS)).cancel()
     gate.opened.set()
     assert ask(engine).finish_reason == "length"
+
+
+def test_stop_passes_over_futures_that_were_given_up(engine: Engine) -> None:
+    """A waiting future that was given up does not keep the others from being told of the end."""
+    begun = threading.Event()
+    running = engine.submit(GenerationRequest(PROMPT, ENDLESS, on_text=lambda text: begun.set()))
+    waiting = [engine.submit(GenerationRequest(PROMPT, GREEDY)) for _ in range(3)]
+    assert begun.wait(PATIENCE_S)
+    assert waiting[1].cancel()
+    engine.stop()
+    assert [isinstance(future.exception(0), EngineStopped) for future in (running, waiting[0], waiting[2])] == [
+        True
+    ] * 3
+
+
+def test_a_caller_whose_on_text_raises_harms_itself_alone(engine: Engine) -> None:
+    """The request with the broken callback fails with its error; the next one is answered."""
+
+    def broken(text: str) -> None:
+        raise ZeroDivisionError("the caller's own")
+
+    failed = engine.submit(GenerationRequest("Hello.", Sampling(max_tokens=4), on_text=broken))
+    with pytest.raises(GenerationError, match="the caller's own"):
+        failed.result(30)
+    assert ask(engine).finish_reason == "length"
+
+
+def test_what_waits_in_an_engine_that_never_started_is_told(model: RWKV7, tokenizer: Tokenizer) -> None:
+    """Stopped before its start, the engine leaves no future pending."""
+    engine = Engine(model, tokenizer, max_prompt_tokens=100)
+    waiting = engine.submit(GenerationRequest("Hello.", Sampling()))
+    engine.stop()
+    with pytest.raises(EngineStopped):
+        waiting.result(0)

@@ -184,6 +184,12 @@ def test_hardly_any_temperature_is_greedy(temperature: float, top_p: float, top_
     assert choose([1.0, 3.0, 2.0, 9.0], hardly, ALMOST_ONE, banned=[3]) == 1
 
 
+def test_a_low_temperature_still_draws() -> None:
+    """At a thousandth, logits that lie a thousandth apart both have their chance."""
+    low = Sampling(temperature=2**-10, top_p=1)
+    assert [choose([1.0, 1.0 - 2**-10], low, number) for number in (0.0, ALMOST_ONE)] == [0, 1]
+
+
 @pytest.mark.parametrize("fault", [math.nan, math.inf])
 def test_a_logit_that_is_no_number_is_an_error(fault: float) -> None:
     """NaN and infinity among the logits raise GenerationError, for greedy requests too."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
-from echo_tasks.keys import STEPS
-from echo_tasks.messages import JobSpec, StepOutput
 from workers.membranes.grammar import Grammar
 from workers.membranes.integration import Integration
 from workers.membranes.memory import Memory
-from workers.membranes.prompt import STOP, Membrane
+from workers.membranes.prompt import Membrane
 from workers.membranes.reasoning import Reasoning
 
 _BY_NAME: dict[str, Membrane] = {
@@ -25,9 +24,7 @@ def named(name: str) -> Membrane:
         raise LookupError(f"no membrane {name!r}; there are: {', '.join(_BY_NAME)}") from None
 
 
-def fingerprint() -> str:
-    """SHA-256 of what the membranes write for a fixed job: it changes when, and only when, a template does."""
-    spec = JobSpec(job_id="0" * 32, session_id="s", input_text="What is two plus three?")
-    notes = {name: StepOutput(text=name) for name in STEPS}
-    prompts = [named(name).prompt(spec, notes) for name in STEPS]
-    return hashlib.sha256("\0".join((*prompts, *STOP)).encode()).hexdigest()
+def fingerprint(folder: Path = Path(__file__).parent) -> str:
+    """SHA-256 of the membranes' code: an answer that other templates or rules made is another answer."""
+    sources = sorted(folder.glob("*.py"))
+    return hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()

@@ -44,7 +44,7 @@ def analyse(text: str) -> dict[str, Any]:
 def _question(sentences: list[str]) -> str | None:
     """The first question's word, `yes-no` for one without, or None."""
     for sentence in sentences:
-        if sentence.rstrip("\"')”’").endswith("?"):
+        if re.search(r"[?？][!?！？\"')”’]*$", sentence):
             words = re.findall(r"[a-z]+", sentence.lower())
             return next((word for word in words if word in _QUESTION_WORDS), "yes-no")
     return None

@@ -39,8 +39,8 @@ def shortened(text: str, limit: int) -> str:
     line = " ".join(text.split())
     if len(line) <= limit:
         return line
-    return line[: limit - 1].rsplit(" ", 1)[0] + "…"
+    return line[:limit].rsplit(" ", 1)[0][: limit - 1] + "…"
 
 
 def _one_turn(text: str) -> str:
-    return re.sub(r"\n{2,}", "\n", text.replace("\r\n", "\n").strip())
+    return re.sub(r"\s*\n\s*\n\s*", "\n", text.replace("\r\n", "\n").strip())
