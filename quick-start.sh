@@ -37,7 +37,7 @@ find_python() {
 # install [extra]: once, and again whenever pyproject.toml has changed.
 install() {
   local extra=${1:-} stamp="$VENV/.installed${1:+-$1}"
-  if [[ ! -x $VENV/bin/python ]]; then
+  if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then # none yet, or one that was cut short
     local python
     python=$(find_python)
     echo "Making $VENV"
@@ -51,18 +51,24 @@ install() {
   fi
 }
 
-farm() {
-  exec env PATH="$PWD/$VENV/bin:$PATH" "$VENV/bin/python" -m echo_tasks.local.farm "$@"
+# The environment's programs first, as in an activated one.
+in_venv() {
+  exec env PATH="$(cd "$VENV/bin" && pwd):$PATH" "$VENV/bin/python" -m "$@"
 }
+
 
 command=${1:-help}
 [[ $# -gt 0 ]] && shift
 case $command in
-  start | restart) install; farm "$command" "$@" ;;
+  start | restart) install; in_venv echo_tasks.local.control "$command" "$@" ;;
   stop | status | logs)
-    [[ -x $VENV/bin/python ]] || { echo "The farm does not run: it was never installed."; exit 0; }
-    farm "$command" "$@" ;;
-  test) install test; exec env PATH="$PWD/$VENV/bin:$PATH" "$VENV/bin/python" -m pytest "$@" ;;
+    if [[ ! -x $VENV/bin/python ]]; then
+      echo "The farm does not run: it was never installed."
+      [[ $command == stop ]]
+      exit
+    fi
+    in_venv echo_tasks.local.control "$command" "$@" ;;
+  test) install test; in_venv pytest "$@" ;;
   help | -h | --help) usage ;;
   *) echo "quick-start: unknown command '$command'" >&2; usage >&2; exit 2 ;;
 esac

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ from redis.exceptions import RedisError
 
 from cache import frames
 from cache.tier import MISS, Entry, Miss, Tier, TierFault
+
+log = logging.getLogger(__name__)
 
 _PREFIX = "echo:cache:"
 
@@ -26,9 +29,14 @@ class SharedTier(Tier):
     def get(self, key: str) -> Entry | Miss:
         with _faults(), self._redis.pipeline(transaction=False) as pipe:
             frame, ttl_ms = pipe.get(_PREFIX + key).pttl(_PREFIX + key).execute()
-            if frame is None or ttl_ms <= 0:
-                return MISS
+        if frame is None or ttl_ms <= 0:
+            return MISS
+        try:
             return Entry(frames.unpack(frame), ttl_ms / 1000)
+        except frames.DamagedFrame as error:
+            log.warning("damaged value in the shared tier: %s", error)
+            self.delete(key)
+            return MISS
 
     def set(self, key: str, entry: Entry) -> None:
         frame = frames.pack(entry.value, compress=self._compress)
@@ -44,5 +52,5 @@ class SharedTier(Tier):
 def _faults() -> Iterator[None]:
     try:
         yield
-    except (RedisError, frames.DamagedFrame) as error:
+    except RedisError as error:
         raise TierFault(str(error)) from error

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 
+from pydantic import ValidationError
+
 from cache.tier import MISS
 from cache.tiered import TieredCache
+from echo_tasks import logs
 from echo_tasks.answers import answer_key
 from echo_tasks.messages import JobResult, JobSpec, Usage
 from echo_tasks.registry import Registry
+
+log = logs.get(__name__)
 
 _WORKERS_GOOD_FOR_S = 2.0
 
@@ -31,7 +36,12 @@ class Answers:
         value = self._cache.get(answer_key(spec, answers_id))
         if value is MISS:
             return None
-        return JobResult.model_validate_json(value).model_copy(
+        try:
+            answer = JobResult.model_validate_json(value)
+        except ValidationError as error:  # another version's: as good as none
+            log.warning("unreadable cached answer", error=str(error))
+            return None
+        return answer.model_copy(
             update={
                 "session_id": spec.session_id,
                 "processing_time_ms": round(1000 * (time.monotonic() - started), 1),

@@ -16,8 +16,8 @@ _DESCRIPTION = """Cognitive jobs for RWKV-7 language models: submit, wait, strea
 Errors are `application/problem+json` (RFC 9457)."""
 
 
-def create_app(settings: Settings | None = None) -> OpenAPI:
-    """The API as a WSGI application; with no settings given, the process's own."""
+def build(settings: Settings | None) -> OpenAPI:
+    """Wire the application that `echo_api.create_app` promises."""
     app = OpenAPI(
         "echo_api",
         info=Info(title="Deep Tree Echo", version=__version__, description=_DESCRIPTION),

@@ -36,17 +36,21 @@ def process(body: ProcessRequest) -> Any:
 
     The same job as `POST /api/jobs` makes, waited for; `Location` names it.
     """
-    _, created = farm().intake.submit(body.as_job(), requests.idempotency_key())
+    accepted = farm().intake.submit(body.as_job(), requests.idempotency_key())
     timeout_s = farm().settings.service_timeout
-    headers = {"Location": url_for("jobs.read", job_id=created.job_id)}
+    headers = {"Location": url_for("jobs.read", job_id=accepted.job_id)}
     try:
-        job = waiting.for_end(farm(), created.job_id, timeout_s)
+        job = waiting.for_end(farm(), accepted.job_id, timeout_s)
     except BrokerUnavailable:
         return problems.unavailable("the broker went away while the job ran; read it at Location", headers)
     if job.result is not None:
         return job.result.model_dump(mode="json"), 200, headers
     if job.status is JobStatus.CANCELLED:
         return problems.response(409, "the job was cancelled", headers=headers)
+    if job.error is not None and job.error.rejected:
+        reasons = "; ".join(sorted(set(job.error.membranes.values()))) or job.error.reason
+        errors = [problems.FieldError(field="input_text", message=reasons)]
+        return problems.response(422, f"the model cannot take this text: {reasons}", errors=errors, headers=headers)
     if job.error is not None:
         return problems.response(500, f"the job failed: {job.error.reason}", headers=headers)
     return problems.response(504, f"no answer within {timeout_s} s; the job goes on", headers=headers)

@@ -40,14 +40,15 @@ class Farm:
     def connect(cls, settings: Settings) -> Farm:
         """The farm that the settings name."""
         broker = connections.impatient(settings.broker)
-        store = connections.impatient(settings.store, text=False)
         ledger = Ledger(broker, retention_s=settings.job_retention_s)
         registry = Registry(broker)
-        cache = TieredCache([MemoryTier(L1_BYTES), SharedTier(store, compress=settings.enable_compression)])
+        cache = TieredCache(
+            [MemoryTier(L1_BYTES), SharedTier(connections.hasty(settings.store), compress=settings.enable_compression)]
+        )
         return cls(
             settings=settings,
             broker=broker,
-            store=store,
+            store=connections.impatient(settings.store),
             ledger=ledger,
             events=Events(broker),
             registry=registry,

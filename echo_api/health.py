@@ -56,11 +56,9 @@ def metrics() -> Response:
 
 
 def _checks(farm: Farm) -> dict[str, dict[str, Any]]:
-    return {
-        "broker": _timed(lambda: _ping(farm.broker.ping)),
-        "store": _timed(lambda: _ping(farm.store.ping)),
-        "workers": _timed(lambda: _covered(farm)),
-    }
+    broker = _timed(lambda: _ping(farm.broker.ping))
+    workers = _timed(lambda: _covered(farm)) if broker["ok"] else {"ok": False, "detail": "the broker knows", "ms": 0}
+    return {"broker": broker, "store": _timed(lambda: _ping(farm.store.ping)), "workers": workers}
 
 
 def _ping(ping: Callable[[], object]) -> str:

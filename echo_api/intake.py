@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from dataclasses import dataclass
 
 from echo_api.answers import Answers
 from echo_tasks import logs
 from echo_tasks.dispatch import Publisher
 from echo_tasks.errors import BrokerUnavailable
-from echo_tasks.ledger import Created, Idempotency, Ledger
-from echo_tasks.messages import JobError, JobRequest, JobSpec
+from echo_tasks.ledger import Idempotency, Ledger
+from echo_tasks.messages import JobRequest, JobSpec, JobStatus
 
 log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that is in the ledger, and its status as far as its maker knows; None for a replay's."""
+
+    job_id: str
+    session_id: str
+    status: JobStatus | None
 
 
 class Intake:
@@ -23,42 +33,39 @@ class Intake:
         self._publisher = publisher
         self._answers = answers
 
-    def submit(self, request: JobRequest, key: str | None = None) -> tuple[JobSpec, Created]:
+    def submit(self, request: JobRequest, key: str | None = None) -> Accepted:
         """Accept a job, or find the one that was made under the same idempotency key.
 
-        A replay publishes again where the first attempt may have died before it could: tasks are
-        idempotent. Raises BrokerUnavailable, and then the job is not accepted; IdempotencyConflict.
+        A replay publishes again where the first maker seems to have died before it could: tasks are
+        idempotent. Raises BrokerUnavailable, and then the job is not accepted, and IdempotencyConflict.
         """
         spec = JobSpec(
             **(dict(request) | {"session_id": request.session_id or f"s-{uuid.uuid4().hex}"}),
             job_id=uuid.uuid4().hex,
         )
+        answer = self._answers.lookup(spec) if self._answers else None
         idempotency = Idempotency(key, _fingerprint(request)) if key else None
         created = self._ledger.create(spec, idempotency)
+        if created.is_new and answer is not None:
+            self._ledger.succeed(spec.job_id, answer)
+            return Accepted(spec.job_id, spec.session_id, JobStatus.SUCCEEDED)
         if not created.published:
-            if not (created.is_new and self._answer(spec)):
-                self._publish(spec, created, idempotency)
+            self._publish(created.job_id, spec, idempotency)
+        return Accepted(created.job_id, spec.session_id, JobStatus.QUEUED if created.is_new else None)
+
+    def _publish(self, job_id: str, spec: JobSpec, idempotency: Idempotency | None) -> None:
+        try:
+            self._publisher.publish(job_id, spec.membranes, spec.priority)
             if idempotency is not None:
                 self._ledger.mark_published(idempotency)
-        return spec, created
-
-    def _answer(self, spec: JobSpec) -> bool:
-        """End a new job at once with an answer that the farm has given before; whether there was one."""
-        answer = self._answers.lookup(spec) if self._answers else None
-        return answer is not None and self._ledger.succeed(spec.job_id, answer)
-
-    def _publish(self, spec: JobSpec, created: Created, idempotency: Idempotency | None) -> None:
-        try:
-            self._publisher.publish(created.job_id, spec.membranes, spec.priority)
         except BrokerUnavailable:
-            if idempotency is None:
-                self._give_up(created.job_id)
+            self._abandon(job_id)
             raise
 
-    def _give_up(self, job_id: str) -> None:
-        """End a job whose client is told that it was not accepted, if the broker still lets us."""
+    def _abandon(self, job_id: str) -> None:
+        """Take back a job whose client is told that it was not accepted, if the broker still lets us."""
         try:
-            self._ledger.fail(job_id, JobError(reason="its messages could not be published"))
+            self._ledger.abandon(job_id)
         except BrokerUnavailable as error:
             log.warning("unpublished job left open", job_id=job_id, error=str(error))
 

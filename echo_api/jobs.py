@@ -49,24 +49,18 @@ def submit(body: JobRequest) -> Any:
     ends in time.
     """
     wait_s = requests.wait_s()
-    spec, created = farm().intake.submit(body, requests.idempotency_key())
-    headers = {"Location": url_for("jobs.read", job_id=created.job_id)}
+    accepted = farm().intake.submit(body, requests.idempotency_key())
+    headers = {"Location": url_for("jobs.read", job_id=accepted.job_id)}
+    status, session_id = accepted.status, accepted.session_id
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s:g}"
-    if wait_s is not None or not created.is_new:
-        job = waiting.for_end(farm(), created.job_id, wait_s or 0)
+    if wait_s is not None or status is None:
+        job = waiting.for_end(farm(), accepted.job_id, wait_s or 0)
         if wait_s is not None and job.status.ended:
             return views.job(job), 200, headers
-        status, session_id = job.status.value, job.session_id
-    else:
-        status, session_id = "queued", spec.session_id
-    accepted = {
-        "job_id": created.job_id,
-        "session_id": session_id,
-        "status": status,
-        "links": views.links(created.job_id),
-    }
-    return accepted, 202, headers
+        status, session_id = job.status, job.session_id
+    place = {"job_id": accepted.job_id, "session_id": session_id, "status": status}
+    return place | {"links": views.links(accepted.job_id)}, 202, headers
 
 
 @api.get("/<job_id:job_id>", responses={"200": views.JobView, **_NOT_FOUND})
@@ -95,8 +89,11 @@ def cancel(path: JobPath) -> Any:
 def events(path: JobPath) -> Response:
     """Follow a job as Server-Sent Events.
 
-    `status`, `token`, `result`, `error`; the stream ends with the job. `Last-Event-ID` resumes.
+    `status`, `token`, `result`, `error`; the stream ends with the job, and a client should close it then.
+    `Last-Event-ID` resumes; behind the last event of an ended job the answer is 204, which stops a browser's
+    EventSource from coming back. A `status` with `restarted` voids that step's tokens so far.
     """
     after = requests.last_event_id()
-    farm().ledger.read(path.job_id)
+    if stream.nothing_to_come(farm(), path.job_id, after):
+        return Response(status=204)
     return stream.response(farm(), path.job_id, after)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from http import HTTPMethod
 
 from flask import Flask, Response, g, request
 
 from echo_tasks.telemetry import HTTP_REQUESTS, HTTP_SECONDS
+
+_METHODS = frozenset(HTTPMethod)
 
 
 def install(app: Flask) -> None:
@@ -21,6 +24,7 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "unmatched"
-    HTTP_REQUESTS.labels(route, request.method, response.status_code).inc()
+    method = request.method if request.method in _METHODS else "other"
+    HTTP_REQUESTS.labels(route, method, response.status_code).inc()
     HTTP_SECONDS.labels(route).observe(time.perf_counter() - g.began)
     return response

@@ -5,12 +5,15 @@ One process of greenlets: a waiting request or an idle event stream costs it a f
 
 from typing import Any
 
-from echo_tasks import logs
+from echo_tasks import limits, logs
 from echo_tasks.settings import current
 
-_settings = current()
+limits.raise_open_files()
 
-bind = f"{_settings.api_host}:{_settings.api_port}"
+_settings = current()
+_host = _settings.api_host
+
+bind = f"[{_host}]:{_settings.api_port}" if ":" in _host else f"{_host}:{_settings.api_port}"
 worker_class = "gevent"
 workers = 1
 worker_connections = 20_000

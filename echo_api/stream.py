@@ -45,7 +45,7 @@ def _frames(farm: Farm, job_id: str, after: str) -> Iterator[str]:
                         return
                 if len(page) == _PAGE:
                     continue
-                if not page and not woken and _nothing_to_come(farm, job_id, after):
+                if not page and not woken and nothing_to_come(farm, job_id, after):
                     return
                 woken = grown.wait(HEARTBEAT_S)
                 if not woken:
@@ -54,7 +54,7 @@ def _frames(farm: Farm, job_id: str, after: str) -> Iterator[str]:
         log.warning("event stream cut off", job_id=job_id, error=str(error))
 
 
-def _nothing_to_come(farm: Farm, job_id: str, after: str) -> bool:
+def nothing_to_come(farm: Farm, job_id: str, after: str) -> bool:
     """Whether the job has ended and the client has seen its last event, or that was trimmed away."""
     return farm.ledger.read(job_id).status.ended and not farm.events.read(job_id, after, limit=1)
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from echo_tasks import connections, keys, logs
 
 _POLL_S = 1.0
+_SILENT_POLLS = 3
 _RECONNECT_S = 0.5
 
 log = logs.get(__name__)
@@ -76,10 +78,14 @@ class Wakeups:
                 time.sleep(_RECONNECT_S)
 
     def _follow(self, subscription: redis.client.PubSub) -> None:
+        silent = 0
         while True:
             message = subscription.get_message(timeout=_POLL_S)
+            silent = silent + 1 if message is None else 0
+            if silent > _SILENT_POLLS:
+                raise RedisConnectionError("the broker does not answer pings")
             if message is None:
-                subscription.ping()  # a half-open connection is found out within a poll or two
+                subscription.ping()
             elif message["type"] == "subscribe":
                 self._wake_all()
             elif message["type"] == "message":

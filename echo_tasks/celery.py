@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from celery import Celery, signals
 
-from echo_tasks import logs
+from echo_tasks import logs, transport
+
+transport.install()
+
+# Flower's own default is every interface; a variable that is set already wins.
+os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
 
 app = Celery(
     "echo_tasks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,19 +15,18 @@ from redis.retry import Retry
 
 from echo_tasks.errors import BrokerUnavailable
 
-_MOST_CONNECTIONS = 4096
-"""Of one process: a burst of greenlets opens as many as it needs, below the server's own limit of 10,000."""
+_MOST_CONNECTIONS = 1024
+"""Of one process: a burst of greenlets opens as many as it needs, well below the server's own limit of 10,000."""
 
 
-def impatient(url: str, *, text: bool = True) -> redis.Redis:
+def impatient(url: str) -> redis.Redis:
     """A client for request handlers: it gives up within two seconds, and reconnects on its next use.
 
     A connection that the server closed while idle is replaced once, at once; a timeout is not retried.
-    Replies are text, or bytes where `text` is false.
     """
     return redis.Redis.from_url(
         url,
-        decode_responses=text,
+        decode_responses=True,
         max_connections=_MOST_CONNECTIONS,
         socket_connect_timeout=0.8,
         socket_timeout=1.5,
@@ -35,8 +35,19 @@ def impatient(url: str, *, text: bool = True) -> redis.Redis:
     )
 
 
+def hasty(url: str) -> redis.Redis:
+    """A client, of bytes, for a cache: what it does not get at once is computed instead."""
+    return redis.Redis.from_url(
+        url,
+        max_connections=_MOST_CONNECTIONS,
+        socket_connect_timeout=0.2,
+        socket_timeout=0.2,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )
+
+
 def patient(url: str) -> redis.Redis:
-    """A client for workers: it rides out about half a minute of the server's absence."""
+    """A client for workers: it rides out about half a minute of refused connections or of a full server."""
     return redis.Redis.from_url(
         url,
         decode_responses=True,
@@ -48,9 +59,13 @@ def patient(url: str) -> redis.Redis:
         retry=Retry(
             ExponentialWithJitterBackoff(base=0.1, cap=5),
             12,
-            supported_errors=(RedisConnectionError, RedisTimeoutError),
+            supported_errors=(RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError),
         ),
     )
+
+
+_PASSING = re.compile(r"\b(MISCONF|LOADING|OOM|READONLY|NOREPLICAS|BUSY|MASTERDOWN|CLUSTERDOWN)\b")
+"""Faults that the server names and that may pass; in a pipeline the name does not come first."""
 
 
 @contextmanager
@@ -61,6 +76,6 @@ def broker_faults() -> Iterator[None]:
     except (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError) as error:
         raise BrokerUnavailable(str(error)) from error
     except RedisError as error:
-        if str(error).startswith(("MISCONF", "LOADING", "OOM", "READONLY")):
+        if _PASSING.search(str(error)):
             raise BrokerUnavailable(str(error)) from error
         raise

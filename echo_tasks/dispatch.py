@@ -12,7 +12,8 @@ from echo_tasks import tasks
 from echo_tasks.celery import app
 from echo_tasks.errors import BrokerUnavailable
 
-LOWEST, HIGHEST = 1, 10
+HIGHEST = 10
+"""The priority that is served first."""
 
 _LINE_S = 10
 """How long a caller stands in line for one of the pool's producers, when very many publish at once."""

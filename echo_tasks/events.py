@@ -42,7 +42,7 @@ class Events:
         self._append = script(client, "append")
 
     def append(self, tokens: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
-        """Append `token` events to several jobs' streams in one round trip.
+        """Append `token` events to several jobs' streams in one round trip; none to a job that is only asked after.
 
         Returns the jobs that take no more events because they have ended, been cancelled among them.
         """

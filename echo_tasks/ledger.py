@@ -20,6 +20,9 @@ from echo_tasks.events import EVENTS_KEPT
 from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, StepOutput
 from echo_tasks.scripts import script
 
+PUBLISHING_S = 5
+"""How long a job's messages may be on their way before a replay takes its maker for dead and sends them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
@@ -33,7 +36,7 @@ class Idempotency:
 class Created:
     """Where a request's job is: `is_new` tells whether this call made it.
 
-    `published` is false for a job whose messages may never have left the process that made it.
+    `published` is false for a new job, and for one whose messages may never have left the process that made it.
     """
 
     job_id: str
@@ -65,6 +68,7 @@ class Ledger:
         self._redis = client
         self._retention_s = retention_s
         self._create = script(client, "create")
+        self._abandon = script(client, "abandon")
         self._claim = script(client, "claim")
         self._record = script(client, "record")
         self._finish = script(client, "finish")
@@ -89,7 +93,7 @@ class Ledger:
                     len(spec.membranes),
                     key,
                     fingerprint,
-                    self._retention_s,
+                    PUBLISHING_S,
                     EVENTS_KEPT,
                 ],
             )
@@ -105,6 +109,11 @@ class Ledger:
         with broker_faults():
             self._redis.hset(keys.idempotency(idempotency.key), "published", "1")
 
+    def abandon(self, job_id: str) -> bool:
+        """Forget a job whose client is told that it was not accepted; false when it has started already."""
+        with broker_faults():
+            return bool(self._abandon(keys=[keys.job(job_id), keys.OPEN_JOBS, keys.events(job_id)], args=[job_id]))
+
     def claim(self, job_id: str, step: str) -> Claim | NothingToDo:
         """Take up a step: the job's first claim starts it. What has ended or is recorded is not run again."""
         with broker_faults():
@@ -118,8 +127,6 @@ class Ledger:
             return NothingToDo(state)
         at, *fields = rest
         record = dict(zip(fields[::2], fields[1::2], strict=True))
-        if step == keys.INTEGRATION and int(record["pending"]) > 0:
-            return NothingToDo("membranes are still to come")
         return Claim(
             spec=JobSpec.model_validate_json(record["spec"]),
             outputs={
@@ -131,10 +138,10 @@ class Ledger:
         )
 
     def record(self, job_id: str, membrane: str, output: StepOutput) -> bool:
-        """Keep a membrane's output; true when it was the last one, and integration may go.
+        """Keep a membrane's output; true when all are in, and integration may go.
 
-        The first writer wins: a second output of the same membrane, or one for a job that has ended, is
-        dropped and answers false.
+        The first writer wins: a second output of the same membrane is dropped, and answers as the first did,
+        since a caller may ask again whose answer was lost. For a job that has ended it answers false.
         """
         with broker_faults():
             reply = self._record(keys=[keys.job(job_id)], args=[membrane, output.model_dump_json()])

@@ -48,9 +48,15 @@ InputText = Annotated[
 
 
 class Message(BaseModel):
-    """Base of what clients send and workers store: strict types, unknown fields refused."""
+    """Base of what clients ask for: strict types, unknown fields refused, by old workers too."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Stored(BaseModel):
+    """Base of what processes leave for one another: a newer writer's extra fields are no reader's concern."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
 
 class Options(Message):
@@ -132,7 +138,7 @@ class JobStatus(StrEnum):
         return self in {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
 
 
-class Usage(Message):
+class Usage(Stored):
     """Tokens spent; `cached_tokens` are the part of the prompt that needed no prefill."""
 
     prompt_tokens: int = 0
@@ -147,18 +153,19 @@ class Usage(Message):
         )
 
 
-class StepOutput(Message):
+class StepOutput(Stored):
     """What one step of a job left behind: its text and fields, or the error that it ended with."""
 
     text: str = ""
     fields: dict[str, Any] = Field(default_factory=dict)
     error: str | None = None
+    rejected: bool = Field(False, description="the error is the request's: asking again will not help")
     usage: Usage = Usage()
     node: str = ""
     elapsed_ms: float = 0.0
 
 
-class JobResult(Message):
+class JobResult(Stored):
     """The answer of a job; `membrane_outputs` and `cognitive_metadata` are by membrane."""
 
     session_id: str
@@ -170,14 +177,15 @@ class JobResult(Message):
     usage: Usage = Usage()
 
 
-class JobError(Message):
+class JobError(Stored):
     """Why a job failed."""
 
     reason: str
+    rejected: bool = Field(False, description="the request cannot be answered: asking again will not help")
     membranes: dict[str, str] = Field(default_factory=dict, description="each failed membrane's own reason")
 
 
-class Job(Message):
+class Job(Stored):
     """A job as clients see it. Times are seconds since the epoch, by the broker's clock."""
 
     job_id: str
@@ -192,7 +200,7 @@ class Job(Message):
     error: JobError | None = None
 
 
-class WorkerRecord(Message):
+class WorkerRecord(Stored):
     """A live worker's word about itself; it is gone when the record's time to live has passed."""
 
     node: str

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import redis
+from pydantic import ValidationError
 
-from echo_tasks import keys
+from echo_tasks import keys, logs
 from echo_tasks.connections import broker_faults
 from echo_tasks.messages import WorkerRecord
+
+log = logs.get(__name__)
 
 HEARTBEAT_S = 2
 TIME_TO_LIVE_S = 10
@@ -41,4 +44,13 @@ class Registry:
             records = self._redis.mget([keys.worker(node) for node in nodes])
             if gone := [node for node, record in zip(nodes, records, strict=True) if record is None]:
                 self._redis.srem(keys.WORKERS, *gone)
-        return [WorkerRecord.model_validate_json(record) for record in records if record is not None]
+        return [worker for record in records if record is not None and (worker := _read(record))]
+
+
+def _read(record: str) -> WorkerRecord | None:
+    """The record, or None for one that another version wrote in another form."""
+    try:
+        return WorkerRecord.model_validate_json(record)
+    except ValidationError as error:
+        log.warning("unreadable worker record", error=str(error))
+        return None

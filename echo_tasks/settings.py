@@ -59,6 +59,9 @@ class Settings(BaseModel):
     )
     echo_dtype: Literal["fp32", "bf16"] = Field("fp32", description="number format of the weights")
     echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
+    echo_grace_s: float = Field(
+        3, ge=0, le=3600, description="seconds that a stopping worker gives running steps before it hands them back"
+    )
     echo_max_prompt_tokens: int = Field(
         32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"
     )
@@ -109,7 +112,7 @@ def current() -> Settings:
 
 def redacted(text: str) -> str:
     """`text` with the credentials of any URL in it hidden."""
-    return re.sub(r"(\w+://)[^@/\s]*@", r"\1***@", text)
+    return re.sub(r"(\w+://)\S*@", r"\1***@", text)
 
 
 def default_of(name: str) -> str:
@@ -125,7 +128,9 @@ def allowed(name: str) -> str:
         schema = next(choice for choice in schema["anyOf"] if choice.get("type") != "null")
     if "enum" in schema:
         return " or ".join(schema["enum"])
-    kind = {"integer": "a whole number", "boolean": "true or false", "string": "text"}[schema["type"]]
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}[
+        schema["type"]
+    ]
     if name.endswith("_url"):
         kind = "redis://host:port/db or rediss://…"
     if schema.get("format") == "path":

@@ -12,11 +12,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +47,12 @@ class Running:
 
     process: subprocess.Popen[bytes]
     log: Path
+    server: psutil.Process | None = None  # what the process runs for us, if signals are meant for that
+
+    def send(self, number: int) -> None:
+        """Send a signal, to the server itself where there is one."""
+        with suppress(psutil.NoSuchProcess):
+            (self.server or self.process).send_signal(number)
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
@@ -53,7 +60,7 @@ class Running:
     def stop(self, with_signal: int = signal.SIGTERM, within_s: float = 30) -> int:
         """Signal the process and wait; by force when it does not end. Its exit status."""
         if self.process.poll() is None:
-            self.process.send_signal(with_signal)
+            self.send(with_signal)
         try:
             return self.process.wait(within_s)
         except subprocess.TimeoutExpired:
@@ -104,8 +111,7 @@ class Site:
         try:
             yield running
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
+            running.send(signal.SIGCONT)
             running.stop()
 
     @contextmanager
@@ -115,6 +121,7 @@ class Site:
         with self.run(role, PYTHON, "-m", "echo_tasks.local.servers", role) as running:
             until(lambda: answers(url) or running.process.poll() is not None, f"{role} answers")
             assert running.process.poll() is None, running.text()
+            (running.server,) = psutil.Process(running.process.pid).children()
             yield running
 
     @contextmanager

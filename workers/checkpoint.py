@@ -47,7 +47,18 @@ def load(path: Path) -> Checkpoint:
     """Read and check an official `.pth`. Nothing in the file is executed. Raises CheckpointError."""
     if not path.is_file():
         raise CheckpointError(path, "no such file")
-    tensors = _read(path)
+    try:
+        return _checked(path, torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path)))
+    except CheckpointError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(path, "refused: its pickle holds more than tensors, or is damaged") from error
+    except Exception as error:  # there is no telling what a damaged file makes torch raise
+        raise CheckpointError(path, f"damaged or not a checkpoint ({_first_line(error)})") from error
+
+
+def _checked(path: Path, content: object) -> Checkpoint:
+    tensors = _tensors(path, content)
     shape = _shape(path, tensors)
     for name, expected in _expected(shape, tensors).items():
         if name not in tensors:
@@ -57,20 +68,16 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(path, _digest(tensors), shape, tensors)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(path, "refused: its pickle holds more than tensors, or is damaged") from error
-    except Exception as error:  # there is no telling what a damaged file makes the unpickler raise
-        raise CheckpointError(path, f"damaged or not a checkpoint ({_first_line(error)})") from error
+def _tensors(path: Path, content: object) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content:
         raise CheckpointError(path, "not a checkpoint: it holds no table of tensors")
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(path, f"not a checkpoint: {name!r} is not a named tensor")
         if not tensor.is_floating_point():
-            raise CheckpointError(path, f"{name} has number format {tensor.dtype}, not a floating one")
+            raise CheckpointError(path, f"{name!r} has number format {tensor.dtype}, not a floating one")
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_neg():
+            raise CheckpointError(path, f"{name!r} is not a plain tensor")
     return content
 
 

@@ -46,6 +46,10 @@ class Engine:
         """Start the engine's thread."""
         self._thread.start()
 
+    def takes(self, prompt: str) -> bool:
+        """Whether the prompt is neither empty nor over the limit."""
+        return 0 < len(self._tokenizer.encode(prompt)) <= self._max_prompt_tokens
+
     def submit(self, request: GenerationRequest) -> Future[Generation]:
         """Put a request in line; its future resolves with the answer, or raises GenerationError.
 

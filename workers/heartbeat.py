@@ -40,4 +40,6 @@ class Heartbeat:
                 self._registry.announce(self._record)
             except BrokerUnavailable as error:
                 log.warning("heartbeat missed", error=str(error))
+            except Exception:  # the outermost loop of the thread
+                log.exception("heartbeat missed")
             self._stopped.wait(HEARTBEAT_S)

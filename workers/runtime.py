@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     """Loads the model while the worker is made, so that a bad one ends the process before it takes a task.
 
     The engine outlives the pool: in a warm shutdown the pool's threads still wait for their answers, so it
-    is ended by the signal that Celery sends when every boot step has stopped.
+    is ended by the signal that Celery sends when every boot step has stopped, or when the grace time is over:
+    then the steps that wait for it put their messages back.
     """
 
     def __init__(self, worker: Any, **kwargs: Any) -> None:
@@ -85,7 +87,10 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
 
         @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
         def shutting_down(**_: Any) -> None:
-            log.info("worker stops", running="finishes")
+            log.info("worker stops", grace_s=self._settings.echo_grace_s)
+            hand_back = threading.Timer(self._settings.echo_grace_s, engine.stop)
+            hand_back.daemon = True
+            hand_back.start()
 
         @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
         def shut_down(**_: Any) -> None:
@@ -97,7 +102,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         """Writes an answer to the shared tier, where every API process finds it."""
         if not self._settings.enable_caching:
             return lambda spec, result: None
-        store = connections.impatient(self._settings.store, text=False)
+        store = connections.hasty(self._settings.store)
         cache = TieredCache([SharedTier(store, compress=self._settings.enable_compression)])
 
         def keep(spec: JobSpec, result: JobResult) -> None:

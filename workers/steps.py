@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from celery.exceptions import Reject
 
 from echo_tasks import keys, logs
 from echo_tasks.dispatch import HIGHEST, Publisher
-from echo_tasks.errors import EngineStopped, GenerationError
+from echo_tasks.errors import (
+    BrokerUnavailable,
+    EngineStopped,
+    GenerationError,
+    JobNotFound,
+    PromptRejected,
+)
 from echo_tasks.ledger import Claim, Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Usage
 from workers import membranes
-from workers.answer import compose
+from workers.compose import compose
 from workers.engine import Engine
 from workers.membranes.prompt import STOP
 from workers.sequence import GenerationRequest, Sampling
@@ -46,60 +52,81 @@ class Steps:
         self._keep_answer = keep_answer
 
     def run(self, job_id: str, step: str) -> None:
-        """Run a step to its record. Delivered again after it was recorded, it does nothing twice."""
+        """Run a step to its record. Delivered again after it was recorded, it does nothing twice.
+
+        Raises Reject, which puts the message back, when the fault is the broker's or this worker's.
+        """
         with structlog.contextvars.bound_contextvars(job_id=job_id, step=step):
-            claim = self._ledger.claim(job_id, step)
-            if not isinstance(claim, Claim):
-                log.info("nothing to do", reason=claim.reason)
-                if claim.membranes_done and step != keys.INTEGRATION:
-                    self._release_integration(job_id)
-                return
-            with structlog.contextvars.bound_contextvars(session_id=claim.spec.session_id):
-                if step == keys.INTEGRATION:
-                    self._integrate(claim)
-                else:
-                    self._run_membrane(claim.spec, step)
+            try:
+                self._run(job_id, step)
+            except (BrokerUnavailable, EngineStopped) as error:
+                log.warning("step handed back", error=str(error))
+                raise Reject(str(error), requeue=True) from error
+            except JobNotFound:
+                log.warning("job is gone")
+
+    def _run(self, job_id: str, step: str) -> None:
+        claim = self._ledger.claim(job_id, step)
+        if not isinstance(claim, Claim):
+            log.info("nothing to do", reason=claim.reason)
+            if claim.membranes_done and step != keys.INTEGRATION:
+                self._publisher.publish(job_id, [keys.INTEGRATION], HIGHEST)
+            return
+        with structlog.contextvars.bound_contextvars(session_id=claim.spec.session_id):
+            if step == keys.INTEGRATION:
+                self._integrate(claim)
+            else:
+                self._run_membrane(claim.spec, step)
 
     def _run_membrane(self, spec: JobSpec, step: str) -> None:
         output = self._answer(spec, step, {})
         if self._ledger.record(spec.job_id, step, output):
-            self._release_integration(spec.job_id, spec.priority)
-
-    def _release_integration(self, job_id: str, priority: int = HIGHEST) -> None:
-        self._publisher.publish(job_id, [keys.INTEGRATION], priority)
+            self._publisher.publish(spec.job_id, [keys.INTEGRATION], spec.priority)
 
     def _integrate(self, claim: Claim) -> None:
         spec = claim.spec
         outputs: dict[str, StepOutput] = {name: claim.outputs[name] for name in spec.membranes}
         failed = {name: output.error for name, output in outputs.items() if output.error is not None}
         if len(failed) == len(outputs):
-            self._ledger.fail(spec.job_id, JobError(reason="every membrane failed", membranes=failed))
+            rejected = all(output.rejected for output in outputs.values())
+            self._ledger.fail(
+                spec.job_id, JobError(reason="every membrane failed", rejected=rejected, membranes=failed)
+            )
             return
         started = time.monotonic()
         output = self._answer(spec, keys.INTEGRATION, outputs)
         if output.error is not None:
-            self._ledger.fail(spec.job_id, JobError(reason=f"integration failed: {output.error}", membranes=failed))
+            error = JobError(reason=f"integration failed: {output.error}", rejected=output.rejected, membranes=failed)
+            self._ledger.fail(spec.job_id, error)
             return
         elapsed_ms = 1000 * claim.running_s + _ms_since(started)
         result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
-        if spec.cache and not failed:
+        if not self._ledger.succeed(spec.job_id, result):
+            log.info("job had ended")
+            return
+        if spec.cache and not failed:  # only the answer that ended the job: this one is whole
             self._keep_answer(spec, result)
-        ended_here = self._ledger.succeed(spec.job_id, result)
-        log.info("job answered", first=ended_here, elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
+        log.info("job answered", elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
 
     def _answer(self, spec: JobSpec, step: str, outputs: Mapping[str, StepOutput]) -> StepOutput:
-        """The step's output; a fault of the engine becomes the output's error."""
-        membrane = membranes.named(step)
+        """The step's output; any fault but the broker's and the engine's end becomes the output's error."""
         started = time.monotonic()
-        with self._writer.stream(spec.job_id, step) as stream:
-            try:
-                request = _request(spec, membrane.prompt(spec, outputs), stream)
-                generation = self._engine.submit(request).result()
-            except EngineStopped as error:  # the worker's fault, not the step's: another worker takes it
-                raise Reject(str(error), requeue=True) from error
-            except GenerationError as error:
-                log.error("step failed", error=str(error))
-                return StepOutput(error=str(error), node=self._node, elapsed_ms=_ms_since(started))
+        try:
+            membrane = membranes.named(step)
+            with self._writer.stream(spec.job_id, step) as stream:
+                prompt = self._fitting(membrane.prompts(spec, outputs))
+                generation = self._engine.submit(_request(spec, prompt, stream)).result()
+            fields = membrane.fields(spec, generation)
+        except (BrokerUnavailable, EngineStopped):
+            raise
+        except Exception as error:
+            log.error("step failed", exc_info=not isinstance(error, GenerationError), error=str(error))
+            return StepOutput(
+                error=str(error) or repr(error),
+                rejected=isinstance(error, PromptRejected),
+                node=self._node,
+                elapsed_ms=_ms_since(started),
+            )
         log.info(
             "step answered",
             finish=generation.finish_reason,
@@ -110,7 +137,7 @@ class Steps:
         )
         return StepOutput(
             text=generation.text.strip(),
-            fields=membrane.fields(spec, generation) | {"finish_reason": generation.finish_reason},
+            fields=fields | {"finish_reason": generation.finish_reason},
             usage=Usage(
                 prompt_tokens=generation.prompt_tokens,
                 cached_tokens=generation.cached_tokens,
@@ -119,6 +146,10 @@ class Steps:
             node=self._node,
             elapsed_ms=_ms_since(started),
         )
+
+    def _fitting(self, prompts: Sequence[str]) -> str:
+        """The first of the prompts, which get shorter, that the engine takes; the last one for its refusal."""
+        return next((prompt for prompt in prompts if self._engine.takes(prompt)), prompts[-1])
 
 
 def _request(spec: JobSpec, prompt: str, stream: Stream) -> GenerationRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from echo_tasks.events import Events
 
 FLUSH_S = 0.03
 """How long text is gathered: shorter than a reader notices, longer than several of the engine's steps."""
+
+CANCEL_POLL_S = 0.5
+"""How often a running job is asked after that sends nothing, in its prefill or in line, lest it was cancelled."""
 
 log = logs.get(__name__)
 
@@ -82,17 +86,29 @@ class StreamWriter:
         self._work.set()
 
     def _run(self) -> None:
+        asked_at = 0.0
         while not self._stopped.is_set():
-            self._work.wait()
-            self._stopped.wait(FLUSH_S)
+            if self._work.wait(CANCEL_POLL_S):
+                self._stopped.wait(FLUSH_S)
             self._work.clear()
-            self._send()
+            ask = time.monotonic() - asked_at >= CANCEL_POLL_S
+            if ask:
+                asked_at = time.monotonic()
+            try:
+                self._send(ask=ask)
+            except Exception:  # the outermost loop of the thread
+                log.exception("events dropped")
 
-    def _send(self) -> None:
-        """Send what has been gathered. A broker that is away costs these events, never the answer."""
+    def _send(self, *, ask: bool = False) -> None:
+        """Send what has been gathered, and `ask` after the open jobs that have nothing to send.
+
+        A broker that is away costs these events, never the answer.
+        """
         with self._sending:
             with self._lock:
                 gathered, self._gathered = self._gathered, defaultdict(list)
+                if ask:
+                    gathered |= {job_id: [] for job_id in self._open if job_id not in gathered}
             try:
                 ended = self._events.append(
                     {

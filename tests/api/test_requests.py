@@ -15,6 +15,7 @@ from cache.shared import SharedTier
 from cache.tier import Entry
 from echo_api import create_app
 from echo_api.farm import Farm
+from echo_tasks import connections
 from echo_tasks.answers import answer_key
 from echo_tasks.messages import JobResult, JobSpec, WorkerRecord
 from echo_tasks.settings import Settings, load
@@ -158,7 +159,7 @@ def test_a_queued_job_can_be_cancelled_once(client: FlaskClient) -> None:
 
 
 def test_the_events_of_an_ended_job_end(client: FlaskClient) -> None:
-    """The stream of a cancelled job is whole at once; resumed after its last event it is empty."""
+    """The stream of a cancelled job is whole at once; behind its last event is 204, which ends an EventSource."""
     job_id = client.post("/api/jobs", json={"input_text": "a"}).json["job_id"]
     client.delete(f"/api/jobs/{job_id}")
     answer = client.get(f"/api/jobs/{job_id}/events")
@@ -169,7 +170,8 @@ def test_the_events_of_an_ended_job_end(client: FlaskClient) -> None:
         'data: {"status":"cancelled"}',
     ]
     last = [line for line in lines if line.startswith("id:")][-1].removeprefix("id: ")
-    assert "data:" not in client.get(f"/api/jobs/{job_id}/events", headers={"Last-Event-ID": last}).text
+    again = client.get(f"/api/jobs/{job_id}/events", headers={"Last-Event-ID": last})
+    assert (again.status_code, again.data) == (204, b"")
 
 
 def test_a_replay_returns_the_first_job(client: FlaskClient) -> None:
@@ -219,13 +221,19 @@ def test_a_known_answer_is_given_again_without_a_worker(settings: Settings) -> N
         session_id="first", response_text="Hi.", processing_time_ms=9.0, membrane_outputs={}, cognitive_metadata={}
     )
     spec = JobSpec(job_id="0", session_id="first", input_text="Known?")
-    SharedTier(farm.store).set(answer_key(spec, worker.answers_id), Entry(known.model_dump_json().encode(), 60))
+    store = connections.hasty(settings.store)
+    SharedTier(store).set(answer_key(spec, worker.answers_id), Entry(known.model_dump_json().encode(), 60))
     farm.registry.announce(worker)
     try:
         result = app.test_client().post("/api/cognitive/process", json={"input_text": "Known?", "session_id": "me"})
+        posted = app.test_client().post("/api/jobs", json={"input_text": "Known?"})
+        SharedTier(store).set(answer_key(spec, worker.answers_id), Entry(b'{"of": "another version"}', 60))
+        farm.intake._answers._cache._tiers[0].delete(answer_key(spec, worker.answers_id))
+        unreadable = app.test_client().post("/api/jobs", json={"input_text": "Known?"})
         fresh = app.test_client().post("/api/jobs", json={"input_text": "Known?", "cache": False})
     finally:
         farm.registry.withdraw(worker.node)
+    assert (posted.json["status"], unreadable.json["status"]) == ("succeeded", "queued")
     assert result.status_code == 200
     assert (result.json["response_text"], result.json["session_id"], result.json["cache_hit"]) == ("Hi.", "me", True)
     assert result.json["usage"]["completion_tokens"] == 0
@@ -258,6 +266,9 @@ def test_metrics_count_by_route_not_by_path(client: FlaskClient) -> None:
     assert 'route="/api/jobs/<job_id:job_id>"' in text
     assert 'route="unmatched"' in text
     assert "2222" not in text
+    for method in ("AAA1", "AAA2"):
+        client.open("/livez", method=method)
+    assert "AAA" not in client.get("/metrics").text
     assert "1" * 32 not in text
 
 

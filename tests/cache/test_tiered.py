@@ -8,7 +8,7 @@ import pytest
 
 from cache.memory import MemoryTier
 from cache.tier import MISS, Entry, Miss, Tier, TierFault
-from cache.tiered import TieredCache
+from cache.tiered import REST_S, TieredCache
 
 
 class Clock:
@@ -151,3 +151,23 @@ def test_a_fault_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "cache tier faulty: away")
     ]
+
+
+def test_a_tier_with_a_fault_rests_for_a_while(clock: Clock) -> None:
+    """A server that hangs costs one caller its timeout, not every caller; after its rest it is asked again."""
+
+    class Counting(Faulty):
+        calls = 0
+
+        def get(self, key: str) -> Entry | Miss:
+            self.calls += 1
+            return super().get(key)
+
+    tier = Counting()
+    cache = TieredCache([tier], clock)
+    for _ in range(5):
+        assert cache.get("key") is MISS
+    assert tier.calls == 1
+    clock.now += REST_S
+    assert cache.get("key") is MISS
+    assert tier.calls == 2

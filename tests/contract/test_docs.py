@@ -38,6 +38,7 @@ def test_every_package_is_listed_for_installation() -> None:
 def test_nothing_local_is_tracked() -> None:
     """Neither data nor environments nor caches of a machine are in the repository."""
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    assert "pyproject.toml" in files
     assert not [name for name in files if name.startswith(("var/", ".venv/", ".env")) or "__pycache__" in name]
 
 

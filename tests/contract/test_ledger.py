@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,8 @@ from echo_tasks import connections, keys
 from echo_tasks.errors import BrokerUnavailable, IdempotencyConflict, JobNotFound
 from echo_tasks.events import Events
 from echo_tasks.ledger import Claim, Idempotency, Ledger, NothingToDo
-from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Options, StepOutput
+from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Options, StepOutput, WorkerRecord
+from echo_tasks.registry import Registry
 
 
 def new_spec(**changes: object) -> JobSpec:
@@ -53,15 +55,42 @@ def test_an_open_job_never_expires_and_an_ended_one_does(ledger: Ledger, spec: J
     assert 0 < broker.ttl(keys.events(spec.job_id)) <= 600
 
 
-def test_a_replay_under_a_key_finds_the_first_job(ledger: Ledger) -> None:
+def test_a_replay_under_a_key_finds_the_first_job(ledger: Ledger, broker: redis.Redis) -> None:
     """The same key and fingerprint return the first job, and tell whether its messages went out."""
     key = Idempotency(uuid.uuid4().hex, "fingerprint")
     first = ledger.create(new_spec(), key)
     replay = ledger.create(new_spec(), key)
     assert (first.is_new, replay.is_new, replay.job_id) == (True, False, first.job_id)
-    assert not replay.published
+    assert not first.published
+    assert replay.published  # or just now on its way, by the hand of the first
+    broker.hincrbyfloat(keys.idempotency(key.key), "at", -10)
+    assert not ledger.create(new_spec(), key).published  # its maker must have died
     ledger.mark_published(key)
     assert ledger.create(new_spec(), key).published
+
+
+def test_a_key_lives_as_long_as_its_job(ledger: Ledger, broker: redis.Redis) -> None:
+    """An open job's key does not expire; an ended job's does, with the job."""
+    key, spec = Idempotency(uuid.uuid4().hex, "f"), new_spec()
+    ledger.create(spec, key)
+    assert broker.ttl(keys.idempotency(key.key)) == -1
+    ledger.cancel(spec.job_id)
+    assert 0 < broker.ttl(keys.idempotency(key.key)) <= 600
+
+
+def test_an_abandoned_job_leaves_nothing_behind(ledger: Ledger, broker: redis.Redis) -> None:
+    """A job that was not accepted is gone with its events, its place and its key; a started one stays."""
+    key, spec = Idempotency(uuid.uuid4().hex, "f"), new_spec()
+    ledger.create(spec, key)
+    assert ledger.abandon(spec.job_id)
+    assert not broker.exists(keys.job(spec.job_id), keys.events(spec.job_id), keys.idempotency(key.key))
+    assert broker.zscore(keys.OPEN_JOBS, spec.job_id) is None
+    assert ledger.create(new_spec(), key).is_new
+    started = new_spec()
+    ledger.create(started)
+    ledger.claim(started.job_id, "memory")
+    assert not ledger.abandon(started.job_id)
+    assert ledger.read(started.job_id).status is JobStatus.RUNNING
 
 
 def test_a_key_with_another_body_is_refused(ledger: Ledger) -> None:
@@ -109,17 +138,19 @@ def test_the_last_output_releases_integration_once(ledger: Ledger, spec: JobSpec
 
 
 def test_integration_cannot_be_claimed_before_the_membranes_are_in(ledger: Ledger, spec: JobSpec) -> None:
-    """A stray integration message finds nothing to do."""
+    """A stray integration message finds nothing to do, and changes nothing."""
     ledger.record(spec.job_id, "memory", StepOutput(text="m"))
-    assert isinstance(ledger.claim(spec.job_id, keys.INTEGRATION), NothingToDo)
+    before = ledger.read(spec.job_id)
+    assert ledger.claim(spec.job_id, keys.INTEGRATION) == NothingToDo("early")
+    assert ledger.read(spec.job_id) == before
 
 
 def test_a_second_output_of_a_membrane_is_dropped(ledger: Ledger) -> None:
-    """The first writer wins, and a duplicate never releases integration again."""
+    """The first writer wins; a caller who asks again, since the answer was lost, gets the same answer."""
     spec = new_spec(membranes=["memory"])
     ledger.create(spec)
     assert ledger.record(spec.job_id, "memory", StepOutput(text="first")) is True
-    assert ledger.record(spec.job_id, "memory", StepOutput(text="second")) is False
+    assert ledger.record(spec.job_id, "memory", StepOutput(text="second")) is True
     claim = ledger.claim(spec.job_id, keys.INTEGRATION)
     assert isinstance(claim, Claim)
     assert claim.outputs["memory"].text == "first"
@@ -184,6 +215,51 @@ def test_a_full_broker_is_unavailable_and_keeps_what_it_has(ledger: Ledger, spec
         assert ledger.read(spec.job_id).status is JobStatus.QUEUED
     finally:
         broker.config_set("maxmemory", 0)
+
+
+def test_a_step_that_runs_again_says_so_in_the_events(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
+    """A follower learns that the step's tokens so far are void."""
+    for _ in range(2):
+        ledger.claim(spec.job_id, "grammar")
+    statuses = [json.loads(event.data) for event in Events(broker).read(spec.job_id)]
+    assert statuses == [{"status": "queued"}, {"status": "running"}, {"status": "running", "restarted": "grammar"}]
+
+
+def test_faults_inside_a_pipeline_are_told_as_well(broker: redis.Redis, ledger: Ledger, spec: JobSpec) -> None:
+    """A full broker is BrokerUnavailable for commands that travel together, too."""
+    broker.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerUnavailable):
+            Events(broker).append({spec.job_id: [{"membrane": "memory", "text": "x"}]})
+    finally:
+        broker.config_set("maxmemory", 0)
+
+
+def test_a_record_of_another_version_is_read_or_left_out(broker: redis.Redis) -> None:
+    """A newer worker's extra fields are ignored; one in another form is left out, and the others stay."""
+    registry = Registry(broker)
+    good = WorkerRecord(
+        node=f"{uuid.uuid4().hex}@test",
+        pid=1,
+        queues=[],
+        slots=1,
+        model_id="m",
+        answers_id="a",
+        model_name="m",
+        version="0",
+        started_at=0.0,
+    )
+    registry.announce(good)
+    newer = good.model_dump() | {"node": "newer@test", "tokens_per_s": 3.0}
+    for node, record in (("newer@test", json.dumps(newer)), ("foreign@test", "{}")):
+        broker.set(keys.worker(node), record, ex=30)
+        broker.sadd(keys.WORKERS, node)
+    try:
+        assert {worker.node for worker in registry.live()} >= {good.node, "newer@test"}
+        assert "foreign@test" not in {worker.node for worker in registry.live()}
+    finally:
+        for node in (good.node, "newer@test", "foreign@test"):
+            registry.withdraw(node)
 
 
 def test_an_absent_broker_is_unavailable() -> None:

@@ -51,10 +51,10 @@ def test_a_broker_that_hangs_is_503_within_two_seconds(own: Site) -> None:
     """A server that is frozen, so that connections open and nothing answers, does not hang the API."""
     with own.http(), own.server("broker") as broker:
         assert own.post("/api/jobs", JOB).status == 202
-        broker.process.send_signal(signal.SIGSTOP)
+        broker.send(signal.SIGSTOP)
         for _ in range(3):
             assert own.request("POST", "/api/jobs", JOB, timeout=2).status == 503
-        broker.process.send_signal(signal.SIGCONT)
+        broker.send(signal.SIGCONT)
         until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
 
 
@@ -85,6 +85,17 @@ def test_a_worker_goes_on_after_the_brokers_restart(own: Site) -> None:
                 assert job.json["status"] == "succeeded"
         finally:
             stack.__exit__(None, None, None)
+
+
+def test_a_busy_worker_outlives_the_brokers_death(own: Site) -> None:
+    """A worker that holds messages when the broker is killed reconnects, and its job ends once."""
+    with own.server("store"), own.http(), own.server("broker") as broker, own.worker() as worker:
+        job_id = own.post("/api/jobs", JOB | {"options": {"max_tokens": 400}}).json["job_id"]
+        until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
+        broker.stop(signal.SIGKILL)
+        with own.server("broker"):
+            until(lambda: own.get(f"/api/jobs/{job_id}").json.get("status") == "succeeded", "the job ends", 100)
+            assert worker.process.poll() is None, worker.text()
 
 
 def test_a_store_that_is_away_costs_the_cache_not_the_job(own: Site) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import ROOT, Site
+import redis
+from processes import ROOT, Site, until
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(300)]
 
@@ -106,6 +107,24 @@ def test_data_is_kept_across_a_restart_and_a_killed_honcho_is_cleaned_up(termina
     assert terminal.open_ports() == []
 
 
+def test_ctrl_c_hands_running_steps_back(terminal: Terminal) -> None:
+    """`honcho start` in the foreground, interrupted while a job runs: the job goes on after the next start."""
+    site = terminal.site
+    with site.run("honcho", sys.executable, "-m", "honcho", "start") as honcho:
+        until(lambda: site.get("/readyz").status == 200, "the farm is ready")
+        body = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 3000}}
+        job_id = site.post("/api/jobs", body).json["job_id"]
+        until(lambda: site.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
+        honcho.stop(signal.SIGINT)
+        assert "SIGKILL" not in honcho.text()
+    with site.server("broker"):
+        broker = redis.Redis.from_url(site.broker_url, decode_responses=True)
+        queued = {name.split("\x06")[0] for name in broker.scan_iter("echo.*", _type="list")}
+        assert queued == {"echo.memory", "echo.reasoning", "echo.grammar"}
+        assert broker.hlen("unacked") == 0
+        broker.close()
+
+
 @pytest.mark.parametrize("variable", ["BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT"])
 def test_a_taken_port_is_named_and_nothing_is_started(terminal: Terminal, variable: str) -> None:
     """The port, and the setting that moves it."""
@@ -125,6 +144,13 @@ def test_a_farm_that_cannot_start_says_why_and_leaves_nothing(terminal: Terminal
     assert "model /no/such/model.pth: no such file" in started.stdout
     assert terminal.left() == []
     assert terminal.open_ports() == []
+
+
+def test_an_address_that_is_not_ours_is_named(terminal: Terminal) -> None:
+    """An address that this machine cannot bind is told apart from a taken port."""
+    started = terminal("start", API_HOST="192.0.2.1")
+    assert started.returncode == 1
+    assert "Nothing can be bound at 192.0.2.1" in started.stdout
 
 
 def test_stop_without_a_farm_help_and_nonsense(terminal: Terminal) -> None:

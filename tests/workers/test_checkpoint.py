@@ -276,7 +276,7 @@ def test_another_head_size_is_refused(tmp_path: Path, weights: Weights, heads: i
 def test_whole_numbers_are_refused(tmp_path: Path, weights: Weights, dtype: torch.dtype) -> None:
     """A quantised tensor is refused by its name and number format."""
     weights["head.weight"] = torch.zeros(16, 128, dtype=dtype)
-    assert refusal(saved(tmp_path, weights)).startswith(f"head.weight has number format {dtype}")
+    assert refusal(saved(tmp_path, weights)).startswith(f"'head.weight' has number format {dtype}")
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from echo_tasks.messages import JobSpec, StepOutput
 from workers import membranes
 from workers.membranes import fingerprint, named
 from workers.membranes.grammar import analyse
-from workers.membranes.integration import NOTE_LIMIT
+from workers.membranes.integration import NOTE_LIMITS
 from workers.membranes.prompt import STOP, chat, shortened
 from workers.membranes.reasoning import kind_of
 from workers.sequence import Generation
@@ -39,7 +39,7 @@ def generation(text: str, mean_logprob: float = -1.0) -> Generation:
 @pytest.mark.parametrize("step", STEPS)
 def test_prompts_are_in_the_chat_form(step: str) -> None:
     """A prompt is a system turn, the user's text, and the assistant's turn with no space after it."""
-    system, user, assistant = named(step).prompt(spec("Why is the sky blue?"), OUTPUTS).split("\n\n")
+    system, user, assistant = named(step).prompts(spec("Why is the sky blue?"), OUTPUTS)[0].split("\n\n")
     assert system.startswith("System: ")
     assert user == "User: Why is the sky blue?"
     assert assistant == "Assistant:"
@@ -49,7 +49,7 @@ def test_prompts_are_in_the_chat_form(step: str) -> None:
 @pytest.mark.parametrize("text", ["one\n\ntwo", "\n\none\r\n\r\n\r\ntwo\n\n", "one\n\r\ntwo", "  one\n\n\n\ntwo  "])
 def test_blank_lines_inside_the_text_collapse(step: str, text: str) -> None:
     """Blank lines, which separate turns, become single line breaks inside a turn."""
-    assert "\n\nUser: one\ntwo\n\nAssistant:" in named(step).prompt(spec(text), OUTPUTS)
+    assert "\n\nUser: one\ntwo\n\nAssistant:" in named(step).prompts(spec(text), OUTPUTS)[0]
 
 
 @given(system=st.text(alphabet="\r\n\t aU:"), user=st.text(alphabet="\r\n\t aU:"))
@@ -73,13 +73,13 @@ def test_stop_strings_open_a_turn() -> None:
 def test_notes_are_in_order_and_named() -> None:
     """Integration shows the model what each membrane said, by its name, on lines of the system turn."""
     outputs = {"memory": StepOutput(text="first\n\nnote"), "grammar": StepOutput(text="second")}
-    system = named("integration").prompt(spec("hi"), outputs).split("\n\n")[0]
+    system = named("integration").prompts(spec("hi"), outputs)[0].split("\n\n")[0]
     assert system.splitlines()[1:] == ["Memory: first note", "Grammar: second"]
 
 
 def test_failed_outputs_are_no_notes() -> None:
     """What a failed membrane left behind is not shown to the model."""
-    prompt = named("integration").prompt(spec("hi"), OUTPUTS)
+    prompt = named("integration").prompts(spec("hi"), OUTPUTS)[0]
     assert "Memory: kept" in prompt
     assert "Grammar" not in prompt
     assert "half" not in prompt
@@ -88,10 +88,10 @@ def test_failed_outputs_are_no_notes() -> None:
 
 def test_long_notes_are_cut() -> None:
     """A note is at most its limit long, and is cut between words."""
-    long = {"memory": StepOutput(text="sentence " * NOTE_LIMIT)}
-    note = named("integration").prompt(spec("hi"), long).split("\n\n")[0].splitlines()[1].removeprefix("Memory: ")
-    assert len(note) <= NOTE_LIMIT
-    assert len(note) > NOTE_LIMIT - 10
+    long = {"memory": StepOutput(text="sentence " * NOTE_LIMITS[0])}
+    note = named("integration").prompts(spec("hi"), long)[0].split("\n\n")[0].splitlines()[1].removeprefix("Memory: ")
+    assert len(note) <= NOTE_LIMITS[0]
+    assert len(note) > NOTE_LIMITS[0] - 10
     assert set(note.rstrip("…").split()) == {"sentence"}
     assert note.endswith("…")
 
@@ -125,7 +125,7 @@ def test_a_shortened_text_is_a_line_within_its_limit(text: str, limit: int) -> N
 def test_the_words_call_for_a_kind_of_reasoning(text: str, kind: str) -> None:
     """The first kind one of whose words stands in the text, whole and in any case; deductive when none does."""
     assert kind_of(text) == kind
-    assert f"by {kind} reasoning" in named("reasoning").prompt(spec(text or "x"), {})
+    assert f"by {kind} reasoning" in named("reasoning").prompts(spec(text or "x"), {})[0]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echo_tasks.messages import JobSpec, StepOutput
@@ -21,8 +21,8 @@ class Grammar:
 
     name = "grammar"
 
-    def prompt(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> str:
-        return chat(_SYSTEM, spec.input_text)
+    def prompts(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+        return [chat(_SYSTEM, spec.input_text)]
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:
         return analyse(spec.input_text) | {"restatement": generation.text.strip()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echo_tasks.messages import JobSpec, StepOutput
@@ -17,8 +17,8 @@ class Memory:
 
     name = "memory"
 
-    def prompt(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> str:
-        return chat(_SYSTEM, spec.input_text)
+    def prompts(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+        return [chat(_SYSTEM, spec.input_text)]
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:
         return {"memories_used": []}

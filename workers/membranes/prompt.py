@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from echo_tasks.messages import JobSpec, StepOutput
@@ -18,8 +18,11 @@ class Membrane(Protocol):
 
     name: str
 
-    def prompt(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> str:
-        """The prompt for the model; `outputs` are those of the membranes that came before."""
+    def prompts(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+        """The prompt for the model, and then shorter ones in case it is too long for it.
+
+        `outputs` are those of the membranes that came before.
+        """
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:
         """What can be read from the text and from what the model made of it, as JSON values."""

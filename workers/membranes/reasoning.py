@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echo_tasks.messages import JobSpec, StepOutput
@@ -28,9 +28,9 @@ class Reasoning:
 
     name = "reasoning"
 
-    def prompt(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> str:
+    def prompts(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> Sequence[str]:
         system = f"Think step by step, by {kind_of(spec.input_text)} reasoning, then say what follows."
-        return chat(system, spec.input_text)
+        return [chat(system, spec.input_text)]
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:
         steps = [step.strip() for step in re.split(r"(?<=[.!?])\s+|\n+", generation.text) if step.strip()]

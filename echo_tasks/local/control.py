@@ -1,6 +1,6 @@
 """Starting, watching and stopping the Procfile's processes on this machine.
 
-`python -m echo_tasks.local.farm start|stop|restart|status|logs` is what quick-start.sh calls.
+`python -m echo_tasks.local.control start|stop|restart|status|logs` is what quick-start.sh calls.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 from honcho import environ
 
+from echo_tasks.errors import SettingsError, exit_misconfigured
 from echo_tasks.local.servers import port_is_free
 from echo_tasks.settings import Settings, current
 
@@ -28,6 +29,8 @@ MARK = "ECHO_FARM"
 READY_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 30
 _LOG_LINES_SHOWN = 200
+_LOG_BYTES_SHOWN = 1_000_000
+_LOG_BYTES_KEPT = 64_000_000
 
 
 def ports(settings: Settings) -> dict[str, tuple[str, int]]:
@@ -58,15 +61,20 @@ def processes(settings: Settings) -> list[psutil.Process]:
 
 def start(settings: Settings) -> int:
     """Start the farm in the background and wait until it is ready; the exit status."""
-    if running := processes(settings):
+    running = processes(settings)
+    if any(_is_honcho(process) for process in running):
         print(f"The farm runs already ({len(running)} processes). Stop it with: ./quick-start.sh stop")
         return 0
-    for variable, (host, port) in ports(settings).items():
-        if not port_is_free(port, host):
-            print(f"Port {port} ({variable}) is taken by another program. Free it, or set {variable} to another.")
-            return 1
+    if running:
+        print("An earlier farm was cut short.")
+        stop(settings)
+    if problem := _port_problem(settings):
+        print(problem)
+        return 1
     log = _log(settings)
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > _LOG_BYTES_KEPT:
+        log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
         honcho = subprocess.Popen(
             [sys.executable, "-m", "honcho", "start"],
@@ -76,7 +84,13 @@ def start(settings: Settings) -> int:
             env=os.environ | {MARK: _mark(settings), "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
-    if _wait_until_ready(settings, honcho):
+    try:
+        ready = _wait_until_ready(settings, honcho)
+    except KeyboardInterrupt:
+        print()
+        stop(settings)
+        return 130
+    if ready:
         _print_access_points(settings)
         return 0
     print("The farm did not become ready. The end of its log:\n")
@@ -140,6 +154,17 @@ def logs(settings: Settings, process: str = "") -> int:
     except KeyboardInterrupt:
         print()
     return 0
+
+
+def _port_problem(settings: Settings) -> str:
+    """Why the farm could not bind its ports, in a line; empty when it could."""
+    for variable, (host, port) in ports(settings).items():
+        try:
+            if not port_is_free(port, host):
+                return f"Port {port} ({variable}) is taken by another program. Free it, or set {variable} to another."
+        except OSError as error:
+            return f"Nothing can be bound at {host} port {port} ({variable}): {error.strerror}."
+    return ""
 
 
 def _mark(settings: Settings) -> str:
@@ -234,8 +259,10 @@ def _reachable(host: str) -> str:
     return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
 
 
-def _print_log(log: Path, process: str, *, lines: int | None = None, since: int = 0) -> int:
-    """Print the log from the byte `since`, or its last `lines`; returns where it ended."""
+def _print_log(log: Path, process: str, *, lines: int | None = None, since: int | None = None) -> int:
+    """Print the log from the byte `since`, or the last `lines` of its end; returns where it ended."""
+    if since is None:
+        since = max(0, log.stat().st_size - _LOG_BYTES_SHOWN)
     with log.open("rb") as file:
         file.seek(since)
         text = file.read()
@@ -265,10 +292,13 @@ _VERBS: dict[str, Callable[..., int]] = {
 def main(arguments: list[str]) -> int:
     """Run one verb; the exit status."""
     if not arguments or arguments[0] not in _VERBS or len(arguments) > (2 if arguments[0] == "logs" else 1):
-        print(f"usage: python -m echo_tasks.local.farm {'|'.join(_VERBS)} [process]", file=sys.stderr)
+        print(f"usage: python -m echo_tasks.local.control {'|'.join(_VERBS)} [process]", file=sys.stderr)
         return 2
     if (dotenv := Path(".env")).is_file():
-        os.environ.update(environ.parse(dotenv.read_text()))  # as honcho itself will read it
+        try:
+            os.environ.update(environ.parse(dotenv.read_text()))  # as honcho itself will read it
+        except ValueError as error:
+            exit_misconfigured(SettingsError([f"{dotenv.resolve()} is not lines of NAME=value: {error}"]))
     return _VERBS[arguments[0]](current(), *arguments[1:])
 
 

@@ -1,0 +1,34 @@
+"""kombu's Redis transport, mended where a worker would die of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu.transport import TRANSPORT_ALIASES, redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+class Channel(redis.Channel):
+    """A channel that survives being closed twice.
+
+    When the broker goes away under a worker that holds messages, kombu 5.7 closes the channel a second time
+    after its connection has been let go; restoring the messages then reads an attribute of None, and that
+    AttributeError ends the worker. As a connection's error it is what every caller there expects.
+    """
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        if self.connection.client is None:
+            raise RedisConnectionError("the connection has been closed")
+        return super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+
+
+class Transport(redis.Transport):
+    """The Redis transport with our channel."""
+
+    Channel = Channel
+
+
+def install() -> None:
+    """Have `redis://` and `rediss://` mean this transport."""
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"

@@ -1,0 +1,219 @@
+"""A step from claim to record, over a real ledger and real queues, with an engine whose answers are set."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+import redis
+from celery.exceptions import Reject
+
+from echo_tasks import keys
+from echo_tasks.dispatch import Publisher
+from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError, PromptRejected
+from echo_tasks.events import Events
+from echo_tasks.ledger import Ledger
+from echo_tasks.messages import JobResult, JobSpec, JobStatus, StepOutput
+from workers.sequence import FinishReason, Generation, GenerationRequest
+from workers.steps import Steps
+from workers.streams import StreamWriter
+
+
+class SetEngine:
+    """Answers every request with one text, or raises what it is told to."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.finish_reason: FinishReason = "stop"
+        self.prompts: list[str] = []
+        self.longest = 10**9
+        self.before_answer = lambda: None
+
+    def takes(self, prompt: str) -> bool:
+        return len(prompt) <= self.longest
+
+    def submit(self, request: GenerationRequest) -> Future[Generation]:
+        self.prompts.append(request.prompt)
+        future: Future[Generation] = Future()
+        if self.error is not None:
+            future.set_exception(self.error)
+            return future
+        self.before_answer()
+        future.set_result(Generation("Said.", (1,), self.finish_reason, 3, 0, -0.1, 0.0, 0.0, 0.0))
+        return future
+
+
+class Bench:
+    """One worker's steps with everything around them."""
+
+    def __init__(self, broker_url: str, broker: redis.Redis, ledger: Ledger) -> None:
+        self.broker, self.ledger, self.engine = broker, ledger, SetEngine()
+        self.kept: list[str] = []
+        self.writer = StreamWriter(Events(broker))
+        self.publisher = Publisher(broker_url)
+        self.steps = Steps(
+            ledger,
+            self.publisher,
+            self.engine,  # type: ignore[arg-type]
+            self.writer,
+            node="bench",
+            model_id="m",
+            keep_answer=self._keep,
+        )
+
+    def _keep(self, spec: JobSpec, result: JobResult) -> None:
+        self.kept.append(result.response_text)
+
+    def job(self, membranes: tuple[str, ...] = keys.MEMBRANES) -> str:
+        spec = JobSpec.model_validate(
+            {"job_id": uuid.uuid4().hex, "session_id": "s", "input_text": "Hello.", "membranes": list(membranes)}
+        )
+        self.ledger.create(spec)
+        return spec.job_id
+
+    def integration_messages(self) -> int:
+        """How many integration messages are queued, over all priorities; they are taken away."""
+        names = list(self.broker.scan_iter("echo.integration*"))
+        count = sum(self.broker.llen(name) for name in names)
+        if names:
+            self.broker.delete(*names)
+        return count
+
+
+@pytest.fixture
+def bench(broker_url: str, broker: redis.Redis, ledger: Ledger) -> Iterator[Bench]:
+    bench = Bench(broker_url, broker, ledger)
+    bench.integration_messages()
+    yield bench
+    bench.integration_messages()
+
+
+def test_the_steps_of_a_job_make_its_answer(bench: Bench) -> None:
+    """Three membranes release one integration, which ends the job and keeps the answer."""
+    job_id = bench.job()
+    for membrane in keys.MEMBRANES:
+        assert bench.integration_messages() == 0
+        bench.steps.run(job_id, membrane)
+    assert bench.integration_messages() == 1
+    bench.steps.run(job_id, keys.INTEGRATION)
+    job = bench.ledger.read(job_id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.result is not None
+    assert (job.result.response_text, job.result.usage.completion_tokens) == ("Said.", 4)
+    assert bench.kept == ["Said."]
+
+
+def test_every_step_delivered_twice_changes_nothing(bench: Bench) -> None:
+    """Redelivered membranes are not generated again, a redelivered integration finds the job ended."""
+    job_id = bench.job()
+    for step in (*keys.MEMBRANES, *keys.MEMBRANES, keys.INTEGRATION, keys.INTEGRATION):
+        bench.steps.run(job_id, step)
+    assert len(bench.engine.prompts) == 4
+    assert bench.kept == ["Said."]
+
+
+def test_an_answer_that_did_not_end_the_job_is_not_kept(bench: Bench) -> None:
+    """A job cancelled while its integration ran keeps its end, and its cut-off text is no cached answer."""
+    job_id = bench.job(("memory",))
+    bench.steps.run(job_id, "memory")
+    bench.engine.finish_reason = "cancelled"
+    bench.engine.before_answer = lambda: bench.ledger.cancel(job_id)
+    bench.steps.run(job_id, keys.INTEGRATION)
+    assert bench.ledger.read(job_id).status is JobStatus.CANCELLED
+    assert bench.kept == []
+
+
+def test_a_step_whose_broker_fails_goes_back_to_its_queue(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fault is not the step's: the message is put back, and the step runs when it is delivered again."""
+    job_id = bench.job(("memory",))
+
+    def away(*_: object) -> bool:
+        raise BrokerUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.ledger, "record", away)
+        with pytest.raises(Reject) as caught:
+            bench.steps.run(job_id, "memory")
+    assert caught.value.requeue is True
+    bench.steps.run(job_id, "memory")
+    assert bench.integration_messages() == 1
+
+
+def test_a_step_whose_engine_stopped_goes_back_to_its_queue(bench: Bench) -> None:
+    """A worker that ends hands its steps back."""
+    bench.engine.error = EngineStopped("stopped")
+    with pytest.raises(Reject) as caught:
+        bench.steps.run(bench.job(), "memory")
+    assert caught.value.requeue is True
+
+
+@pytest.mark.parametrize("error", [GenerationError("no"), ZeroDivisionError("a mistake of ours")])
+def test_a_failed_membrane_degrades_the_job(bench: Bench, error: Exception) -> None:
+    """A fault of any kind is recorded as the step's; the others still make an answer, which is not kept."""
+    job_id = bench.job(("memory", "grammar"))
+    bench.engine.error = error
+    bench.steps.run(job_id, "memory")
+    bench.engine.error = None
+    bench.steps.run(job_id, "grammar")
+    bench.steps.run(job_id, keys.INTEGRATION)
+    result = bench.ledger.read(job_id).result
+    assert result is not None
+    assert result.cognitive_metadata["failed_membranes"] == {"memory": str(error)}
+    assert result.membrane_outputs == {"memory": "", "grammar": "Said."}
+    assert bench.kept == []
+
+
+@pytest.mark.parametrize(
+    ("error", "rejected"), [(PromptRejected("prompt", "too long"), True), (GenerationError("no"), False)]
+)
+def test_a_job_fails_when_all_its_membranes_do(bench: Bench, error: Exception, rejected: bool) -> None:
+    """The error names each membrane's reason, and tells a request that can never be answered from a fault."""
+    job_id = bench.job(("memory", "grammar"))
+    bench.engine.error = error
+    bench.steps.run(job_id, "memory")
+    bench.steps.run(job_id, "grammar")
+    bench.steps.run(job_id, keys.INTEGRATION)
+    job = bench.ledger.read(job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert job.error.membranes == {"memory": str(error), "grammar": str(error)}
+    assert job.error.rejected is rejected
+
+
+def test_integration_shrinks_its_notes_to_what_the_engine_takes(bench: Bench) -> None:
+    """The widest prompt that fits is taken; with no room for notes the text alone is answered."""
+    spec = JobSpec(job_id=uuid.uuid4().hex, session_id="s", input_text="Hello.", membranes=["memory"])
+    bench.ledger.create(spec)
+    bench.ledger.record(spec.job_id, "memory", StepOutput(text="word " * 1000))
+    bench.engine.longest = 500
+    bench.steps.run(spec.job_id, keys.INTEGRATION)
+    (prompt,) = bench.engine.prompts
+    assert 300 < len(prompt) <= 500
+    assert "Memory: word" in prompt
+
+
+def test_a_lost_reply_of_the_last_record_still_releases_integration(bench: Bench) -> None:
+    """A record that is repeated, since its answer was lost, answers as the first one did."""
+    job_id = bench.job(("memory",))
+    assert bench.ledger.record(job_id, "memory", StepOutput(text="m")) is True
+    assert bench.ledger.record(job_id, "memory", StepOutput(text="m")) is True
+
+
+def test_a_job_that_is_gone_is_no_error(bench: Bench) -> None:
+    """A message that outlived its job's record is done with."""
+    bench.steps.run(uuid.uuid4().hex, "memory")
+    assert bench.engine.prompts == []
+
+
+def test_a_silent_step_learns_that_its_job_was_cancelled(bench: Bench) -> None:
+    """A step that has not said anything yet, in its prefill or in line, is cancelled all the same."""
+    job_id = bench.job()
+    bench.writer.start()
+    try:
+        with bench.writer.stream(job_id, "memory") as stream:
+            bench.ledger.cancel(job_id)
+            assert stream.cancelled.wait(30)
+    finally:
+        bench.writer.stop()
