@@ -33,6 +33,9 @@ def require_json_object() -> None:
     """Refuse a body that is not JSON (400, 415) or is JSON but no object (422)."""
     if request.method not in {"POST", "PUT", "PATCH"}:
         return
+    if request.content_length is None and len(request.get_data()) >= (request.max_content_length or 0):
+        # A chunked body is read up to the limit, and what comes behind it is not noticed.
+        raise RequestProblem(413, "the body is too large")
     try:
         body = request.get_json()
     except UnsupportedMediaType:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,22 @@ def test_a_broker_that_is_away_is_503_and_comes_back(own: Site) -> None:
         assert own.request("POST", "/api/jobs", JOB, timeout=2).status == 503
         with own.server("broker"):
             until(lambda: own.post("/api/jobs", JOB).status == 202, "and again")
+
+
+def test_a_chunked_body_is_bounded_too(farm: Site) -> None:
+    """A body that does not tell its length is refused at the same size; a small one is served."""
+
+    def status(chunks: list[bytes]) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", int(farm.env["API_PORT"]), timeout=30)
+        headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+        with closing(connection):
+            connection.request("POST", "/api/jobs", iter(chunks), headers, encode_chunked=True)
+            return connection.getresponse().status
+
+    body = b'{"input_text": "Hello.", "options": {"max_tokens": 1}}'
+    assert status([body[:20], body[20:]]) == 202
+    assert status([body, *[b" " * 65536] * 15]) == 202
+    assert status([body, *[b" " * 65536] * 16]) == 413
 
 
 def test_a_broker_that_hangs_is_503_within_two_seconds(own: Site) -> None:
