@@ -75,7 +75,9 @@ class Wakeups:
                 if not self._interrupted:  # once an outage
                     log.warning("wake-ups interrupted", error=str(error))
                 self._interrupted = True
-                time.sleep(_RECONNECT_S)
+            except Exception:  # the outermost loop of the thread
+                log.exception("wake-ups interrupted")
+            time.sleep(_RECONNECT_S)
 
     def _follow(self, subscription: redis.client.PubSub) -> None:
         silent = 0
