@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
-import redis
 from celery.exceptions import Reject
 
-from echo_tasks import keys
+from echo_tasks import connections, keys
 from echo_tasks.dispatch import Publisher
 from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError, PromptRejected
 from echo_tasks.events import Events
@@ -48,14 +47,14 @@ class SetEngine:
 class Bench:
     """One worker's steps with everything around them."""
 
-    def __init__(self, broker_url: str, broker: redis.Redis, ledger: Ledger) -> None:
-        self.broker, self.ledger, self.engine = broker, ledger, SetEngine()
+    def __init__(self, broker_url: str) -> None:
+        self.broker, self.engine = connections.impatient(broker_url), SetEngine()
+        self.ledger = Ledger(self.broker, retention_s=600)
         self.kept: list[str] = []
-        self.writer = StreamWriter(Events(broker))
-        self.publisher = Publisher(broker_url)
+        self.writer = StreamWriter(Events(self.broker))
         self.steps = Steps(
-            ledger,
-            self.publisher,
+            self.ledger,
+            Publisher(broker_url),
             self.engine,  # type: ignore[arg-type]
             self.writer,
             node="bench",
@@ -83,11 +82,12 @@ class Bench:
 
 
 @pytest.fixture
-def bench(broker_url: str, broker: redis.Redis, ledger: Ledger) -> Iterator[Bench]:
-    bench = Bench(broker_url, broker, ledger)
-    bench.integration_messages()
+def bench(broker_url: str) -> Iterator[Bench]:
+    """A bench in a database of its own, where no worker takes the messages away."""
+    bench = Bench(broker_url.removesuffix("/0") + "/1")
+    bench.broker.flushdb()
     yield bench
-    bench.integration_messages()
+    bench.broker.close()
 
 
 def test_the_steps_of_a_job_make_its_answer(bench: Bench) -> None:
