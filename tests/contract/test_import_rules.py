@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes import ROOT
 
-PACKAGES = ("echo_tasks", "echo_api", "workers", "cache")
+PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "training")
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -35,6 +35,8 @@ def test_the_table_holds() -> None:
         ("echo_api/views.py", "from workers import tokenizer"),
         ("workers/steps.py", "def later():\n    import echo_api.jobs"),
         ("workers/scheduler.py", "import torch"),
+        ("workers/model.py", "import training.model"),
+        ("training/model.py", "import echo_api.jobs"),
     ],
 )
 def test_a_forbidden_import_breaks_it(tmp_path: Path, module: str, line: str) -> None:

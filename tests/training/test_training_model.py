@@ -1,0 +1,90 @@
+"""The trainable model is the served one: same names, same logits, and documents in a row that know no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from training import wkv as kernel
+from training.model import RWKV7, Size
+from workers import checkpoint, rwkv7
+
+SIZE = Size(layers=3, width=128, vocabulary=50, low_rank=16)
+
+
+@pytest.fixture
+def model() -> RWKV7:
+    """A model whose every parameter matters: those that start at zero are moved."""
+    torch.manual_seed(3)
+    model = RWKV7(SIZE)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def rows(length: int, starts: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """One row of tokens, with documents that begin at `starts`."""
+    fresh = torch.zeros(1, length, dtype=torch.bool)
+    fresh[0, list(starts)] = True
+    return torch.randint(SIZE.vocabulary, (1, length), generator=torch.Generator().manual_seed(5)), fresh
+
+
+def test_its_state_dict_is_a_checkpoint_that_is_served_alike(model: RWKV7, tmp_path: Path) -> None:
+    """Saved, loaded as an official checkpoint and run by the engine's forward, it gives the same logits."""
+    torch.save(model.state_dict(), tmp_path / "model.pth")
+    served = rwkv7.RWKV7(checkpoint.load(tmp_path / "model.pth"), torch.float32)
+    tokens, fresh = rows(20, (0,))
+    with torch.no_grad():
+        expected = model(tokens, fresh)[0]
+    state = served.zero_state()
+    for position, token in enumerate(tokens[0].tolist()):
+        torch.testing.assert_close(served.forward([token], state), expected[position], rtol=1e-4, atol=1e-4)
+
+
+def test_documents_in_a_row_know_nothing_of_each_other(model: RWKV7) -> None:
+    """A document's logits are the same behind another one as alone."""
+    tokens, fresh = rows(30, (0, 13))
+    with torch.no_grad():
+        together = model(tokens, fresh)[:, 13:]
+        alone = model(tokens[:, 13:], fresh[:, 13:])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(model(tokens, rows(30, (0,))[1])[:, 13:], alone, atol=1e-3)
+
+
+def recurrence(length: int, dtype: torch.dtype) -> list[Tensor]:
+    """Random inputs of the sizes that a model makes: r, decay, k, v, a, b."""
+    random = torch.Generator().manual_seed(length)
+
+    def normal() -> Tensor:
+        return torch.randn((2, length, 3, 64), generator=random, dtype=torch.float64)
+
+    kk, rate = torch.nn.functional.normalize(normal(), dim=-1), torch.sigmoid(normal())
+    inputs = [normal(), torch.exp(-0.6 * torch.sigmoid(normal())), 0.3 * normal(), normal(), -kk, kk * rate]
+    return [x.to(dtype).requires_grad_() for x in inputs]
+
+
+@pytest.mark.skipif(not kernel.has_kernel(), reason="there is no C compiler, so that plain torch is all there is")
+@pytest.mark.parametrize("length", [1, 15, 16, 17, 50])
+def test_the_fused_kernel_is_the_recurrence(length: int) -> None:
+    """Values and all six gradients are those of the loop in float64, to fp32's precision."""
+    fused, exact = recurrence(length, torch.float32), recurrence(length, torch.float64)
+    y, y_exact = kernel.wkv(*fused), kernel.plain(*exact)
+    torch.testing.assert_close(y.double(), y_exact, rtol=1e-4, atol=1e-5)
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    (y * weight).sum().backward()
+    (y_exact * weight.double()).sum().backward()
+    for name, ours, theirs in zip("rwkvab", fused, exact, strict=True):
+        assert ours.grad is not None
+        assert theirs.grad is not None
+        error = (ours.grad.double() - theirs.grad).abs().max() / theirs.grad.abs().max().clamp_min(1e-9)
+        assert error < 2e-6, (name, float(error))
+
+
+@pytest.mark.skipif(not kernel.has_kernel(), reason="there is no C compiler")
+def test_the_kernel_is_a_well_formed_operator() -> None:
+    """torch's own checks of a custom operator hold: schema, fake shapes, autograd, tracing."""
+    torch.library.opcheck(kernel._fused, [x.detach().requires_grad_() for x in recurrence(20, torch.float32)])

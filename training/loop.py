@@ -1,0 +1,134 @@
+"""The training loop: AdamW with warm-up and cosine, bf16 products over fp32 weights, resumable at any step."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from training.model import RWKV7
+from training.rows import Batch
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model is trained; rates are those of AdamW."""
+
+    steps: int
+    peak_rate: float = 2e-3
+    last_rate: float = 1e-4
+    warm_up_steps: int = 100
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip_norm: float = 1.0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: up in a line, then down along a cosine."""
+        if step < self.warm_up_steps:
+            return self.peak_rate * (step + 1) / self.warm_up_steps
+        done = (step - self.warm_up_steps) / max(1, self.steps - self.warm_up_steps)
+        return self.last_rate + (self.peak_rate - self.last_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is after a step; `left_s` is at the pace of that step."""
+
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    tokens_per_s: float
+    left_s: float
+
+
+class Trainer:
+    """One model on its way through a recipe."""
+
+    def __init__(self, model: RWKV7, recipe: Recipe) -> None:
+        keep_memory()
+        self.model = model
+        self.recipe = recipe
+        self.step = 0
+        matrices = [p for p in model.parameters() if p.squeeze().dim() >= 2]
+        others = [p for p in model.parameters() if p.squeeze().dim() < 2]
+        groups = [
+            {"params": matrices, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self._optimizer = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas)
+
+    def run(self, batches: Iterable[Batch], report: Callable[[Progress], None]) -> None:
+        """Train until the recipe's last step or the batches' end; reports after every step."""
+        self.model.train()
+        for batch in batches:
+            if self.step >= self.recipe.steps:
+                return
+            started = time.perf_counter()
+            loss, accuracy = self._learn(batch)
+            self.step += 1
+            step_s = time.perf_counter() - started
+            left_s = (self.recipe.steps - self.step) * step_s
+            tokens_per_s = batch.tokens.numel() / step_s
+            report(Progress(self.step, self.recipe.steps, loss, accuracy, tokens_per_s, left_s))
+
+    def _learn(self, batch: Batch) -> tuple[float, float]:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.rate(self.step)
+        with torch.autocast(batch.tokens.device.type, torch.bfloat16):
+            logits = self.model(batch.tokens, batch.fresh)
+        loss, accuracy = _judged(logits.float(), batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self._optimizer.step()
+        return loss.item(), accuracy
+
+    def save(self, path: Path) -> None:
+        """Write everything that a run needs to go on; the file is whole or the one before."""
+        state = {
+            "recipe": asdict(self.recipe),
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        torch.save(state, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+
+    def resume(self, path: Path) -> None:
+        """Go on where `save` was called. Raises ValueError for another recipe's run."""
+        state = torch.load(path, weights_only=True)
+        if state["recipe"] != asdict(self.recipe):
+            raise ValueError(f"{path} is of another recipe: {state['recipe']}")
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+
+def _judged(logits: Tensor, batch: Batch) -> tuple[Tensor, float]:
+    """The weighted loss, and the share of tokens of full weight that the model would have said itself."""
+    losses = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
+    weights = batch.weights.flatten()
+    loss = (losses * weights).sum() / weights.sum().clamp_min(1e-9)
+    answers = batch.weights >= 1
+    right = (logits.argmax(-1) == batch.targets) & answers
+    return loss, float(right.sum() / answers.sum().clamp_min(1))
+
+
+def keep_memory() -> None:
+    """Have malloc keep large buffers instead of giving them back: their page faults cost more than half a step."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            libc.mallopt(option, 1 << 30)
