@@ -106,7 +106,8 @@ def has_kernel() -> bool:
 def _kernel() -> ctypes.CDLL:
     """The compiled kernel, made once for this machine's processor and kept; raises without a compiler."""
     source = files("training") / "wkv.c"
-    flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp", "-shared", "-fPIC"]
+    # Not -ffast-math: linked into a library it makes the whole process flush its subnormal numbers to zero.
+    flags = ["-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC"]
     key = hashlib.sha256(" ".join([source.read_text(), *flags, _processor()]).encode()).hexdigest()[:16]
     path = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "deep-tree-echo" / f"wkv-{key}.so"
     if not path.exists():

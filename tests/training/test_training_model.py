@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,13 @@ def test_the_fused_kernel_is_the_recurrence(length: int) -> None:
         assert theirs.grad is not None
         error = (ours.grad.double() - theirs.grad).abs().max() / theirs.grad.abs().max().clamp_min(1e-9)
         assert error < 2e-6, (name, float(error))
+
+
+@pytest.mark.skipif(not kernel.has_kernel(), reason="there is no C compiler")
+def test_the_kernel_leaves_the_processs_arithmetic_alone() -> None:
+    """Loaded and used, it does not make subnormal numbers zero for everyone else."""
+    kernel.wkv(*recurrence(4, torch.float32))
+    assert sys.float_info.min / 2 > 0
 
 
 @pytest.mark.skipif(not kernel.has_kernel(), reason="there is no C compiler")
