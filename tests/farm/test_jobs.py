@@ -106,12 +106,13 @@ def test_the_named_membranes_run_and_no_other(farm: Site) -> None:
     assert job["result"]["response_text"]
 
 
+@pytest.mark.timeout(300)
 def test_three_hundred_jobs_at_once_all_succeed(farm: Site) -> None:
     """Posted over three hundred connections at once, every job is accepted, runs once and succeeds."""
     with ThreadPoolExecutor(300) as pool:
         ids = list(pool.map(lambda n: submit(farm, f"Job {n}.", priority=1 + n % 10), range(300)))
     assert len(set(ids)) == 300
-    jobs = [ended(farm, job_id, within_s=110) for job_id in ids]
+    jobs = [ended(farm, job_id, within_s=250) for job_id in ids]
     assert {job["status"] for job in jobs} == {"succeeded"}
     assert {job["attempts"] for job in jobs} == {1}
     assert all(job["result"]["response_text"] for job in jobs)
