@@ -28,8 +28,8 @@ def impatient(url: str) -> redis.Redis:
         url,
         decode_responses=True,
         max_connections=_MOST_CONNECTIONS,
-        socket_connect_timeout=0.8,
-        socket_timeout=1.5,
+        socket_connect_timeout=0.7,
+        socket_timeout=1.1,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     )

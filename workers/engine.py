@@ -134,7 +134,7 @@ class Engine:
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End one sequence by a fault of its own, out of memory included; the others go on."""
-        log.error("sequence failed", error=repr(error), prompt_tokens=len(sequence.prompt))
+        log.error("sequence failed", exc_info=error, prompt_tokens=len(sequence.prompt))
         self._release(sequence)
         failure = error if isinstance(error, GenerationError) else GenerationError(repr(error))
         failure.__cause__ = None if failure is error else error

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from processes import Site
+from records import a_worker
 
 from cache.shared import SharedTier
 from cache.tier import Entry
@@ -17,7 +18,7 @@ from echo_api import create_app
 from echo_api.farm import Farm
 from echo_tasks import connections
 from echo_tasks.answers import answer_key
-from echo_tasks.messages import JobResult, JobSpec, WorkerRecord
+from echo_tasks.messages import JobResult, JobSpec
 from echo_tasks.settings import Settings, load
 
 
@@ -204,17 +205,7 @@ def test_no_answer_in_time_is_504_with_the_job(client: FlaskClient) -> None:
 
 def test_a_known_answer_is_given_again_without_a_worker(settings: Settings) -> None:
     """An equal job answers from the cache as its own session's; one that says `cache: false` does not."""
-    worker = WorkerRecord(
-        node=f"w{time.time_ns()}@test",
-        pid=1,
-        queues=[],
-        slots=1,
-        model_id="m",
-        answers_id=f"a{time.time_ns()}",
-        model_name="m",
-        version="0",
-        started_at=0.0,
-    )
+    worker = a_worker()
     app = create_app(settings)
     farm: Farm = app.extensions["farm"]
     known = JobResult(

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from records import a_worker
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from echo_tasks import connections, keys
 from echo_tasks.errors import BrokerUnavailable, IdempotencyConflict, JobNotFound
 from echo_tasks.events import Events
 from echo_tasks.ledger import Claim, Idempotency, Ledger, NothingToDo
-from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Options, StepOutput, WorkerRecord
+from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Options, StepOutput
 from echo_tasks.registry import Registry
 
 
@@ -238,17 +240,7 @@ def test_faults_inside_a_pipeline_are_told_as_well(broker: redis.Redis, ledger: 
 def test_a_record_of_another_version_is_read_or_left_out(broker: redis.Redis) -> None:
     """A newer worker's extra fields are ignored; one in another form is left out, and the others stay."""
     registry = Registry(broker)
-    good = WorkerRecord(
-        node=f"{uuid.uuid4().hex}@test",
-        pid=1,
-        queues=[],
-        slots=1,
-        model_id="m",
-        answers_id="a",
-        model_name="m",
-        version="0",
-        started_at=0.0,
-    )
+    good = a_worker()
     registry.announce(good)
     newer = good.model_dump() | {"node": "newer@test", "tokens_per_s": 3.0}
     for node, record in (("newer@test", json.dumps(newer)), ("foreign@test", "{}")):
@@ -260,6 +252,14 @@ def test_a_record_of_another_version_is_read_or_left_out(broker: redis.Redis) ->
     finally:
         for node in (good.node, "newer@test", "foreign@test"):
             registry.withdraw(node)
+
+
+def test_an_impatient_client_gives_up_within_two_seconds() -> None:
+    """Connecting and reading together stay below what the API promises, and a timeout is not tried again."""
+    client = connections.impatient("redis://127.0.0.1:1/0")
+    settings = client.connection_pool.connection_kwargs
+    assert settings["socket_connect_timeout"] + settings["socket_timeout"] < 2
+    assert not issubclass(RedisTimeoutError, tuple(settings["retry"]._supported_errors))
 
 
 def test_an_absent_broker_is_unavailable() -> None:
