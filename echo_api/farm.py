@@ -40,7 +40,7 @@ class Farm:
     def connect(cls, settings: Settings) -> Farm:
         """The farm that the settings name."""
         broker = connections.impatient(settings.broker)
-        ledger = Ledger(broker, retention_s=settings.job_retention_s)
+        ledger = Ledger(broker, retention_s=settings.job_retention_s, session_s=60 * settings.session_timeout_minutes)
         registry = Registry(broker)
         cache = TieredCache(
             [MemoryTier(L1_BYTES), SharedTier(connections.hasty(settings.store), compress=settings.enable_compression)]

@@ -11,7 +11,7 @@ from echo_tasks import logs
 from echo_tasks.dispatch import Publisher
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.ledger import Idempotency, Ledger
-from echo_tasks.messages import JobRequest, JobSpec, JobStatus
+from echo_tasks.messages import JobRequest, JobSpec, JobStatus, Past
 
 log = logs.get(__name__)
 
@@ -39,15 +39,15 @@ class Intake:
         A replay publishes again where the first maker seems to have died before it could: tasks are
         idempotent. Raises BrokerUnavailable, and then the job is not accepted, and IdempotencyConflict.
         """
-        spec = JobSpec(
-            **(dict(request) | {"session_id": request.session_id or f"s-{uuid.uuid4().hex}"}),
-            job_id=uuid.uuid4().hex,
-        )
+        session_id = request.session_id or f"s-{uuid.uuid4().hex}"
+        past = self._ledger.past(session_id) if request.session_id else Past()
+        job_id = uuid.uuid4().hex
+        spec = JobSpec(**(dict(request) | {"session_id": session_id, "job_id": job_id, "past": past}))
         answer = self._answers.lookup(spec) if self._answers else None
         idempotency = Idempotency(key, _fingerprint(request)) if key else None
         created = self._ledger.create(spec, idempotency)
         if created.is_new and answer is not None:
-            self._ledger.succeed(spec.job_id, answer)
+            self._ledger.succeed(spec, answer)
             return Accepted(spec.job_id, spec.session_id, JobStatus.SUCCEEDED)
         if not created.published:
             self._publish(created.job_id, spec, idempotency)

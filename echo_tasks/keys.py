@@ -44,6 +44,16 @@ def events(job_id: str) -> str:
     return f"echo:job:{job_id}:events"
 
 
+def session(session_id: str) -> str:
+    """Hash: how many turns a session has had, and a digest of them."""
+    return f"echo:session:{session_id}"
+
+
+def turns(session_id: str) -> str:
+    """List: a session's latest turns, oldest first."""
+    return f"echo:session:{session_id}:turns"
+
+
 def idempotency(key: str) -> str:
     """Hash: the job that was made under a client's key, and the fingerprint of its body."""
     return f"echo:idempotency:{key}"

@@ -17,11 +17,15 @@ from echo_tasks import keys
 from echo_tasks.connections import broker_faults
 from echo_tasks.errors import IdempotencyConflict, JobNotFound
 from echo_tasks.events import EVENTS_KEPT
-from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, StepOutput
+from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, Past, StepOutput, Turn
 from echo_tasks.scripts import script
 
 PUBLISHING_S = 5
 """How long a job's messages may be on their way before a replay takes its maker for dead and sends them."""
+
+
+TURNS_KEPT = 128
+"""How many of a session's latest turns are kept for its prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +68,16 @@ class NothingToDo:
 class Ledger:
     """The records of the jobs on one broker. Threads and greenlets may share it."""
 
-    def __init__(self, client: redis.Redis, *, retention_s: int) -> None:
+    def __init__(self, client: redis.Redis, *, retention_s: int, session_s: int) -> None:
         self._redis = client
         self._retention_s = retention_s
+        self._session_s = session_s
         self._create = script(client, "create")
         self._abandon = script(client, "abandon")
         self._claim = script(client, "claim")
         self._record = script(client, "record")
         self._finish = script(client, "finish")
+        self._recall = script(client, "recall")
 
     def create(self, spec: JobSpec, idempotency: Idempotency | None = None) -> Created:
         """Write a new job with status `queued`, or find the one made under the same key.
@@ -147,9 +153,16 @@ class Ledger:
             reply = self._record(keys=[keys.job(job_id)], args=[membrane, output.model_dump_json()])
         return bool(reply == "0")
 
-    def succeed(self, job_id: str, result: JobResult) -> bool:
-        """End the job with its answer; false when it had ended or is unknown."""
-        return self._end(job_id, JobStatus.SUCCEEDED, "result", result.model_dump_json()) is None
+    def succeed(self, spec: JobSpec, result: JobResult) -> bool:
+        """End the job with its answer, which becomes its session's latest turn; false when it had ended.
+
+        Raises JobNotFound.
+        """
+        turn = Turn(user=spec.input_text, assistant=result.response_text)
+        return (
+            self._end(spec.job_id, JobStatus.SUCCEEDED, "result", result.model_dump_json(), spec.session_id, turn)
+            is None
+        )
 
     def fail(self, job_id: str, error: JobError) -> bool:
         """End the job without an answer; false when it had ended or is unknown."""
@@ -187,11 +200,33 @@ class Ledger:
         with broker_faults():
             return int(self._redis.zcard(keys.OPEN_JOBS))
 
-    def _end(self, job_id: str, status: JobStatus, event: str, data: str) -> JobStatus | None:
+    def past(self, session_id: str) -> Past:
+        """What has been said in a session until now."""
+        with broker_faults():
+            turns, digest = self._redis.hmget(keys.session(session_id), "turns", "digest")
+        return Past(turns=int(turns), digest=digest) if turns else Past()
+
+    def turns(self, spec: JobSpec) -> list[Turn]:
+        """The turns of its session that a job knows, oldest first, as far as they are kept."""
+        if not spec.past.turns:
+            return []
+        session = [keys.session(spec.session_id), keys.turns(spec.session_id)]
+        with broker_faults():
+            return [Turn.model_validate_json(turn) for turn in self._recall(keys=session, args=[spec.past.turns])]
+
+    def _end(
+        self, job_id: str, status: JobStatus, event: str, data: str, session_id: str = "", turn: Turn | None = None
+    ) -> JobStatus | None:
         field, value = ("", "") if event == "status" else (event, data)
         with broker_faults():
             reply = self._finish(
-                keys=[keys.job(job_id), keys.OPEN_JOBS, keys.events(job_id)],
+                keys=[
+                    keys.job(job_id),
+                    keys.OPEN_JOBS,
+                    keys.events(job_id),
+                    keys.session(session_id),
+                    keys.turns(session_id),
+                ],
                 args=[
                     job_id,
                     status.value,
@@ -202,6 +237,9 @@ class Ledger:
                     keys.WAKE_CHANNEL,
                     EVENTS_KEPT,
                     self._retention_s,
+                    turn.model_dump_json() if turn else "",
+                    TURNS_KEPT,
+                    self._session_s,
                 ],
             )
         if not reply:

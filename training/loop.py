@@ -61,13 +61,14 @@ class Trainer:
         self.model = model
         self.recipe = recipe
         self.step = 0
+        self._device = next(model.parameters()).device
         matrices = [p for p in model.parameters() if p.squeeze().dim() >= 2]
         others = [p for p in model.parameters() if p.squeeze().dim() < 2]
         groups = [
             {"params": matrices, "weight_decay": recipe.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        self._optimizer = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas)
+        self._optimizer = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas, fused=True)
 
     def run(self, batches: Iterable[Batch], report: Callable[[Progress], None]) -> None:
         """Train until the recipe's last step or the batches' end; reports after every step."""
@@ -86,7 +87,8 @@ class Trainer:
     def _learn(self, batch: Batch) -> tuple[float, float]:
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.step)
-        with torch.autocast(batch.tokens.device.type, torch.bfloat16):
+        batch = batch.to(self._device)
+        with torch.autocast(self._device.type, torch.bfloat16):
             logits = self.model(batch.tokens, batch.fresh)
         loss, accuracy = _judged(logits.float(), batch)
         self._optimizer.zero_grad(set_to_none=True)
@@ -106,9 +108,15 @@ class Trainer:
         torch.save(state, path.with_suffix(".part"))
         os.replace(path.with_suffix(".part"), path)
 
+    def export(self, path: Path) -> None:
+        """Write the model as an official checkpoint in bf16."""
+        state = {name: tensor.to("cpu", torch.bfloat16) for name, tensor in self.model.state_dict().items()}
+        torch.save(state, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+
     def resume(self, path: Path) -> None:
         """Go on where `save` was called. Raises ValueError for another recipe's run."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self._device)
         if state["recipe"] != asdict(self.recipe):
             raise ValueError(f"{path} is of another recipe: {state['recipe']}")
         self.model.load_state_dict(state["model"])

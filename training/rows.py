@@ -26,6 +26,10 @@ class Batch:
     weights: Tensor
     fresh: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(*(part.to(device) for part in (self.tokens, self.targets, self.weights, self.fresh)))
+
 
 def batches(documents: Iterable[Document], rows: int, length: int) -> Iterator[Batch]:
     """Batches of `rows` rows of `length` tokens, filled with whole documents in their order.

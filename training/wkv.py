@@ -92,7 +92,7 @@ def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
 
 
-@cache
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def has_kernel() -> bool:
     """Whether the kernel runs here: whether this machine has a C compiler, or had one before."""
     try:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from echo_tasks.errors import CheckpointError
 from echo_tasks.settings import Settings
-from workers import checkpoint, membranes, tokenizer, untrained
+from workers import checkpoint, membranes, tokenizer
 from workers.rwkv7 import RWKV7
 from workers.tokenizer import Tokenizer
+
+BUNDLED = Path(__file__).parent / "checkpoints" / "echo-mini" / "echo-mini.pth"
+"""The small model that comes with the package, for a farm that is given none."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -27,17 +31,15 @@ class Model:
     model_id: str
     answers_id: str
     name: str
-    untrained: bool
     rwkv: RWKV7
     tokenizer: Tokenizer
 
 
 def load(settings: Settings) -> Model:
     """Load the model once for this process. Raises CheckpointError."""
-    is_untrained = settings.echo_model is None
-    path = settings.echo_model or untrained.ensure(settings.echo_var / "models")
+    path = settings.echo_model or BUNDLED
     loaded = checkpoint.load(path)
-    vocabulary = tokenizer.load(settings.echo_vocab)
+    vocabulary = tokenizer.load(settings.echo_vocab or _vocabulary_beside(path))
     if vocabulary.largest_id >= loaded.shape.vocabulary:
         raise CheckpointError(
             path,
@@ -46,7 +48,13 @@ def load(settings: Settings) -> Model:
     model = RWKV7(loaded, _DTYPES[settings.echo_dtype])
     model_id = _id(loaded.digest, vocabulary.digest)
     answers_id = _id(model_id, settings.echo_dtype, membranes.fingerprint())
-    return Model(model_id, answers_id, path.stem, is_untrained, model, vocabulary)
+    return Model(model_id, answers_id, path.stem, model, vocabulary)
+
+
+def _vocabulary_beside(path: Path) -> Path | None:
+    """`NAME.vocab.txt` beside `NAME.pth`; None where there is none, which is World's sign."""
+    beside = path.with_suffix(".vocab.txt")
+    return beside if beside.is_file() else None
 
 
 def _id(*parts: str) -> str:

@@ -63,7 +63,11 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             on_death=_end_worker,
         )
         writer = StreamWriter(Events(redis))
-        ledger = Ledger(redis, retention_s=self._settings.job_retention_s)
+        ledger = Ledger(
+            redis,
+            retention_s=self._settings.job_retention_s,
+            session_s=60 * self._settings.session_timeout_minutes,
+        )
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         heartbeat = Heartbeat(Registry(connections.impatient(self._settings.broker)), self._record(worker))
         engine.start()
@@ -120,7 +124,6 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             model_id=self._model.model_id,
             answers_id=self._model.answers_id,
             model_name=self._model.name,
-            untrained=self._model.untrained,
             version=__version__,
             started_at=time.time(),
         )
@@ -136,8 +139,6 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             vocabulary=shape.vocabulary,
             dtype=self._settings.echo_dtype,
         )
-        if self._model.untrained:
-            log.warning("THE MODEL IS UNTRAINED: it answers noise. Set ECHO_MODEL to an RWKV-7 checkpoint.")
 
 
 def _end_worker() -> None:

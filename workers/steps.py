@@ -101,7 +101,7 @@ class Steps:
             return
         elapsed_ms = 1000 * claim.running_s + _ms_since(started)
         result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
-        if not self._ledger.succeed(spec.job_id, result):
+        if not self._ledger.succeed(spec, result):
             log.info("job had ended")
             return
         if spec.cache and not failed:  # only the answer that ended the job: this one is whole
@@ -113,8 +113,9 @@ class Steps:
         started = time.monotonic()
         try:
             membrane = membranes.named(step)
+            history = self._ledger.turns(spec)
             with self._writer.stream(spec.job_id, step) as stream:
-                prompt = self._fitting(membrane.prompts(spec, outputs))
+                prompt = self._fitting(membrane.prompts(spec, history, outputs))
                 generation = self._engine.submit(_request(spec, prompt, stream)).result()
             fields = membrane.fields(spec, generation)
         except (BrokerUnavailable, EngineStopped):

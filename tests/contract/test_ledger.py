@@ -265,4 +265,4 @@ def test_an_impatient_client_gives_up_within_two_seconds() -> None:
 def test_an_absent_broker_is_unavailable() -> None:
     """A connection refused is BrokerUnavailable, not redis-py's own error."""
     with pytest.raises(BrokerUnavailable):
-        Ledger(connections.impatient("redis://127.0.0.1:1/0"), retention_s=60).read("x")
+        Ledger(connections.impatient("redis://127.0.0.1:1/0"), retention_s=60, session_s=60).read("x")

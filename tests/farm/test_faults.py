@@ -13,8 +13,8 @@ import redis
 import torch
 from processes import PYTHON, ROOT, Site, until
 
+from bench import untrained
 from echo_tasks.keys import STEPS
-from workers import untrained
 
 pytestmark = pytest.mark.farm
 

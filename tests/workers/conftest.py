@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from workers import checkpoint, untrained
+from bench import untrained
+from workers import checkpoint
 from workers import tokenizer as vocabulary
 from workers.engine import Engine
 from workers.rwkv7 import RWKV7

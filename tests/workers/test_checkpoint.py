@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench import untrained
 from echo_tasks.errors import CheckpointError
-from workers import untrained
 from workers.checkpoint import Shape, load
 
 Weights = dict[str, Tensor]

@@ -49,7 +49,7 @@ class Bench:
 
     def __init__(self, broker_url: str) -> None:
         self.broker, self.engine = connections.impatient(broker_url), SetEngine()
-        self.ledger = Ledger(self.broker, retention_s=600)
+        self.ledger = Ledger(self.broker, retention_s=600, session_s=600)
         self.kept: list[str] = []
         self.writer = StreamWriter(Events(self.broker))
         self.steps = Steps(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from echo_tasks.messages import JobSpec, StepOutput
-from workers.membranes.prompt import chat, shortened
+from echo_tasks.messages import JobSpec, StepOutput, Turn
+from workers.membranes.prompt import chat, recent, shortened
 from workers.sequence import Generation
 
 NOTE_LIMITS = (1200, 300, 0)
@@ -20,16 +20,19 @@ class Integration:
 
     name = "integration"
 
-    def prompts(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> Sequence[str]:
-        return [chat("\n".join([_SYSTEM, *_notes(outputs, limit)]), spec.input_text) for limit in NOTE_LIMITS]
+    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+        longest, *shorter = (_system(outputs, limit) for limit in NOTE_LIMITS)
+        fewer_turns = [chat(longest, spec.input_text, turns) for turns in recent(history)]
+        return fewer_turns + [chat(system, spec.input_text) for system in shorter]
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:
         return {}
 
 
-def _notes(outputs: Mapping[str, StepOutput], limit: int) -> list[str]:
-    return [
+def _system(outputs: Mapping[str, StepOutput], limit: int) -> str:
+    notes = (
         f"{name.capitalize()}: {shortened(output.text, limit)}"
         for name, output in outputs.items()
         if output.error is None and limit
-    ]
+    )
+    return "\n".join([_SYSTEM, *notes])

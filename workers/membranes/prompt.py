@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from echo_tasks.messages import JobSpec, StepOutput
+from echo_tasks.messages import JobSpec, StepOutput, Turn
 from workers.sequence import Generation
 
 STOP = ("\n\nUser:", "\n\nSystem:", "\n\nAssistant:")
@@ -18,23 +18,33 @@ class Membrane(Protocol):
 
     name: str
 
-    def prompts(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[str]:
         """The prompt for the model, and then shorter ones in case it is too long for it.
 
-        `outputs` are those of the membranes that came before.
+        `history` are the session's turns before this one, oldest first; `outputs` are those of the membranes
+        that came before.
         """
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:
         """What can be read from the text and from what the model made of it, as JSON values."""
 
 
-def chat(system: str, user: str, begun: str = "") -> str:
-    """A one-turn prompt: `System: …`, `User: …`, and an assistant's turn that `begun` starts.
+def chat(system: str, user: str, history: Sequence[Turn] = ()) -> str:
+    """The turns so far, then `System: …`, `User: …`, and the assistant's turn begun.
 
-    A blank line separates turns, so those inside the text become single line breaks.
+    The turns come first, so that all membranes of a session share one prefix, which only ever grows. A blank
+    line separates turns, so those inside a text become single line breaks.
     """
-    assistant = f"Assistant: {begun}" if begun else "Assistant:"
-    return f"System: {_one_turn(system)}\n\nUser: {_one_turn(user)}\n\n{assistant}"
+    past = "".join(f"User: {_one_turn(turn.user)}\n\nAssistant: {_one_turn(turn.assistant)}\n\n" for turn in history)
+    return f"{past}System: {_one_turn(system)}\n\nUser: {_one_turn(user)}\n\nAssistant:"
+
+
+def recent(history: Sequence[Turn]) -> Iterator[Sequence[Turn]]:
+    """The whole history, then its later half, and so on to none."""
+    while history:
+        yield history
+        history = history[(len(history) + 1) // 2 :]
+    yield history
 
 
 def shortened(text: str, limit: int) -> str:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from echo_tasks.messages import JobSpec, StepOutput
-from workers.membranes.prompt import chat
+from echo_tasks.messages import JobSpec, StepOutput, Turn
+from workers.membranes.prompt import chat, recent
 from workers.sequence import Generation
 
 _KINDS: tuple[tuple[str, str], ...] = (
@@ -28,9 +28,9 @@ class Reasoning:
 
     name = "reasoning"
 
-    def prompts(self, spec: JobSpec, outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[str]:
         system = f"Think step by step, by {kind_of(spec.input_text)} reasoning, then say what follows."
-        return [chat(system, spec.input_text)]
+        return [chat(system, spec.input_text, turns) for turns in recent(history)]
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:
         steps = [step.strip() for step in re.split(r"(?<=[.!?])\s+|\n+", generation.text) if step.strip()]

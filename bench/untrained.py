@@ -1,36 +1,13 @@
-"""A small random checkpoint in the official layout, for a farm that has been given no model."""
+"""Random weights in the official layout: models of any size, for benchmarks and tests."""
 
 from __future__ import annotations
-
-import os
-import tempfile
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from echo_tasks.errors import CheckpointError
 from workers.checkpoint import HEAD_SIZE
 
 LAYERS, WIDTH, VOCABULARY, LOW_RANK = 2, 128, 65536, 32
-
-
-def ensure(folder: Path) -> Path:
-    """The untrained checkpoint's path in `folder`, made on first use; the same bytes of weights everywhere.
-
-    Workers that start at once each write a file of their own, and the last rename wins.
-    """
-    path = folder / f"untrained-l{LAYERS}-c{WIDTH}.pth"
-    if path.exists():
-        return path
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            torch.save(weights(), Path(own) / path.name)
-            os.replace(Path(own) / path.name, path)
-    except (OSError, RuntimeError) as error:  # torch raises the latter on a full disk
-        raise CheckpointError(path, f"cannot be written: {error}") from error
-    return path
 
 
 def weights(

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench NAME`. Nothing imports this package."""

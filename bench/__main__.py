@@ -1,0 +1,15 @@
+"""`python -m bench NAME [options]`: run a benchmark by its name."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import model
+
+_BY_NAME = {"model": model.main}
+
+if __name__ == "__main__":
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in _BY_NAME:
+        sys.exit(f"no benchmark {name!r}; there are: {', '.join(_BY_NAME)}")
+    _BY_NAME[name](sys.argv[2:])
