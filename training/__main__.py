@@ -31,17 +31,20 @@ def main() -> None:
     """Train, or go on with a run that was stopped, and write the checkpoint."""
     options = _options()
     options.folder.mkdir(parents=True, exist_ok=True)
-    words = _vocabulary(options.folder / "vocab.txt", options.seed)
+    words = _vocabulary(options.folder / "echo-mini.vocab.txt", options.seed)
     torch.manual_seed(options.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = RWKV7(Size(options.layers, options.width, words.largest_id + 1)).to(device)
     if options.compile:
         for block in model.blocks:
             block.compile()
-    trainer = Trainer(model, Recipe(steps=options.steps, peak_rate=options.rate))
+    trainer = Trainer(model, Recipe(options.steps, options.practice_steps, options.rate))
     run = options.folder / "run.pt"
     if run.exists():
-        trainer.resume(run)
+        try:
+            trainer.resume(run)
+        except ValueError as error:
+            sys.exit(f"{error}; give another --folder")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
         f"{parameters:,} parameters, {words.largest_id + 1} tokens, on {device}, step {trainer.step} of {options.steps}"
@@ -82,8 +85,11 @@ def _feed(words: Tokenizer, options: argparse.Namespace, step: int) -> Iterator[
     """The batches from `step` on."""
     for part in count(step // _SAVE_EVERY):
         random = Random(f"{options.seed} {part}")  # noqa: S311 - texts, no secrets
+        practice = part * _SAVE_EVERY >= options.steps - options.practice_steps > 0
         skipped = step % _SAVE_EVERY if part == step // _SAVE_EVERY else 0
-        yield from islice(batches(documents(random, words), options.rows, options.length), skipped, _SAVE_EVERY)
+        yield from islice(
+            batches(documents(random, words, practice=practice), options.rows, options.length), skipped, _SAVE_EVERY
+        )
 
 
 def _vocabulary(path: Path, seed: int) -> Tokenizer:
@@ -96,7 +102,8 @@ def _vocabulary(path: Path, seed: int) -> Tokenizer:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("var/training"), help="where the run is kept, and resumed")
-    parser.add_argument("--steps", type=int, default=13000)
+    parser.add_argument("--steps", type=int, default=17000)
+    parser.add_argument("--practice-steps", type=int, default=4000, help="of these, on what is hard, at the end")
     parser.add_argument("--rate", type=float, default=2.5e-3, help="peak learning rate")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=192)

@@ -25,10 +25,10 @@ _SHARE_OF_THE_ONE_WHO_KNOWS = 34
 _ANSWER = re.compile(r"(?<=\n\nAssistant:)( .*?\n\n)", re.DOTALL)
 
 
-def documents(random: Random, tokenizer: Tokenizer) -> Iterator[Document]:
+def documents(random: Random, tokenizer: Tokenizer, *, practice: bool = False) -> Iterator[Document]:
     """Documents without end."""
     while True:
-        yield document(conversation(random), random, tokenizer)
+        yield document(conversation(random, practice=practice), random, tokenizer)
 
 
 def samples(random: Random, count: int) -> Iterator[str]:

@@ -23,22 +23,38 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a model is trained; rates are those of AdamW."""
+    """How a model is trained; rates are those of AdamW.
+
+    There are two cycles: the first over `steps - practice_steps`, the second from a lower peak again, on what
+    is hard.
+    """
 
     steps: int
+    practice_steps: int = 0
     peak_rate: float = 2e-3
+    practice_rate: float = 1.2e-3
     last_rate: float = 1e-4
     warm_up_steps: int = 100
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.99)
     clip_norm: float = 1.0
 
+    @property
+    def practice_from(self) -> int:
+        """The step at which the second cycle begins."""
+        return self.steps - self.practice_steps
+
     def rate(self, step: int) -> float:
-        """The learning rate of a step: up in a line, then down along a cosine."""
+        """The learning rate of a step: up in a line, then down along a cosine, and down along another."""
         if step < self.warm_up_steps:
             return self.peak_rate * (step + 1) / self.warm_up_steps
-        done = (step - self.warm_up_steps) / max(1, self.steps - self.warm_up_steps)
-        return self.last_rate + (self.peak_rate - self.last_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+        if step < self.practice_from or not self.practice_steps:
+            return self._falling(self.peak_rate, step, self.warm_up_steps, self.practice_from)
+        return self._falling(self.practice_rate, step, self.practice_from, self.steps)
+
+    def _falling(self, peak: float, step: int, start: int, end: int) -> float:
+        done = min(1.0, (step - start) / max(1, end - start))
+        return self.last_rate + (peak - self.last_rate) * (1 + math.cos(math.pi * done)) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +131,14 @@ class Trainer:
         os.replace(path.with_suffix(".part"), path)
 
     def resume(self, path: Path) -> None:
-        """Go on where `save` was called. Raises ValueError for another recipe's run."""
+        """Go on where `save` was called. Raises ValueError for the run of another recipe, or of another size."""
         state = torch.load(path, weights_only=True, map_location=self._device)
         if state["recipe"] != asdict(self.recipe):
             raise ValueError(f"{path} is of another recipe: {state['recipe']}")
-        self.model.load_state_dict(state["model"])
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise ValueError(f"{path} is of a model of another size") from error
         self._optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
 

@@ -1,4 +1,4 @@
-"""The RWKV-7 recurrence as a differentiable operator: a fused C kernel on the CPU, plain torch elsewhere."""
+"""The RWKV-7 recurrence as a differentiable operator: a fused C kernel on the CPU, matrix products elsewhere."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from workers.recurrence import chunked
+
 HEAD_SIZE = 64
 CHUNK = 16
 """Tokens between the states that the forward pass keeps for the backward pass; `wkv.c` says the same."""
@@ -28,20 +30,10 @@ def wkv(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> Ten
     if r.device.type == "cpu" and has_kernel():
         y, _ = _fused(*(x.contiguous() for x in (r, w, k, v, a, b)))
         return y  # type: ignore[no-any-return]
-    return plain(r, w, k, v, a, b)
-
-
-def plain(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """The same, token by token in torch: the reference, and the way where there is no compiler."""
-    batch, length, heads, size = r.shape
-    state = r.new_zeros(batch, heads, size, size)
-    out = []
-    for t in range(length):
-        removed = state @ a[:, t].unsqueeze(-1)
-        state = state * w[:, t].unsqueeze(-2) + removed @ b[:, t].unsqueeze(-2)
-        state = state + v[:, t].unsqueeze(-1) @ k[:, t].unsqueeze(-2)
-        out.append((state @ r[:, t].unsqueeze(-1)).squeeze(-1))
-    return torch.stack(out, 1)
+    with torch.autocast(r.device.type, enabled=False):  # sums over a whole row need fp32
+        batch, _, heads, size = r.shape
+        y, _ = chunked(r, w, k, v, a, b, r.new_zeros(batch, heads, size, size))
+        return y
 
 
 @torch.library.custom_op("echo_training::wkv", mutates_args=())

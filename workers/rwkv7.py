@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from workers.checkpoint import HEAD_SIZE, Checkpoint, Shape
+from workers.recurrence import chunked
 
 _GROUP_NORM_EPS = 64e-5
 _DECAY_SCALE = -0.606531  # -exp(-0.5)
@@ -110,22 +111,25 @@ def _time_mix(
         v = v + (first_value - v) * torch.sigmoid(p["att.v0"] + (xv @ p["att.v1"]) @ p["att.v2"])
     decay = torch.exp(_DECAY_SCALE * torch.sigmoid((p["att.w0"] + w).float()))
 
-    y = _recurrence(wkv, r.view(heads), decay.view(heads), k.view(heads), v.view(heads), kk, a.view(heads))
-    y = F.group_norm(y.view(length, width), heads[1], p["att.ln_x.weight"], p["att.ln_x.bias"], eps=_GROUP_NORM_EPS)
+    recurrence = _step if length == 1 else _sweep
+    y = recurrence(wkv, *(part.view(heads).float() for part in (r, decay, k, v, -kk, kk * a.view(heads)))).to(x.dtype)
+    y = F.group_norm(y.reshape(length, width), heads[1], p["att.ln_x.weight"], p["att.ln_x.bias"], eps=_GROUP_NORM_EPS)
     bonus = (r.view(heads) * k.view(heads) * p["att.r_k"]).sum(-1, keepdim=True) * v.view(heads)
     return F.linear((y + bonus.view(length, width)) * g, p["att.output.weight"]), first_value
 
 
-def _recurrence(wkv: Tensor, r: Tensor, decay: Tensor, k: Tensor, v: Tensor, kk: Tensor, a: Tensor) -> Tensor:
-    """S <- S diag(decay) + (S -kk)(kk a)^T + v k^T, then y = S r, token by token: all (T, H, 64)."""
-    removed, added = (-kk).float().unsqueeze(-1), (kk * a).float().unsqueeze(-2)
-    values, keys, decays = v.float().unsqueeze(-1), k.float().unsqueeze(-2), decay.unsqueeze(-2)
-    y = torch.empty_like(r)
-    for t in range(r.shape[0]):
-        read = wkv @ removed[t]  # (H, 64, 1)
-        wkv.mul_(decays[t]).add_(read * added[t]).add_(values[t] * keys[t])
-        y[t] = (wkv.to(r.dtype) @ r[t].unsqueeze(-1)).squeeze(-1)
-    return y
+def _step(wkv: Tensor, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """One token's y (1, H, 64), of S <- S diag(w) + (S a) b^T + v k^T and y = S r; `wkv` (H, 64, 64) in place."""
+    read = wkv @ a[0].unsqueeze(-1)
+    wkv.mul_(w[0].unsqueeze(-2)).add_(read * b[0].unsqueeze(-2)).add_(v[0].unsqueeze(-1) * k[0].unsqueeze(-2))
+    return (wkv @ r[0].unsqueeze(-1)).squeeze(-1)[None]
+
+
+def _sweep(wkv: Tensor, r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """The same for many tokens, (T, H, 64) each."""
+    y, last = chunked(r[None], w[None], k[None], v[None], a[None], b[None], wkv[None])
+    wkv.copy_(last[0])
+    return y[0]
 
 
 def _channel_mix(p: Block, x: Tensor, previous: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from cache.frames import DamagedFrame, pack, unpack
 
 HEADER_BYTES = 5
 TEXT = b"the same words again and again, " * 40
-NOISE = random.Random(1).randbytes(1000)  # noqa: S311 - test data
+NOISE = random.Random(1).randbytes(1000)
 
 VALUES = st.binary(max_size=600) | st.builds(
     lambda part, times: part * times, st.binary(max_size=40), st.integers(0, 60)

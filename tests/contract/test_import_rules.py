@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes import ROOT
 
-PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "training")
+PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "training", "bench")
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -37,6 +37,7 @@ def test_the_table_holds() -> None:
         ("workers/scheduler.py", "import torch"),
         ("workers/model.py", "import training.model"),
         ("training/model.py", "import echo_api.jobs"),
+        ("training/model.py", "import bench.model"),
     ],
 )
 def test_a_forbidden_import_breaks_it(tmp_path: Path, module: str, line: str) -> None:

@@ -52,7 +52,7 @@ def test_a_new_job_is_queued_with_its_spec_and_an_event(ledger: Ledger, broker: 
 def test_an_open_job_never_expires_and_an_ended_one_does(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
     """Retention starts with the end of the job, for its record and for its events."""
     assert broker.ttl(keys.job(spec.job_id)) == -1
-    ledger.succeed(spec.job_id, RESULT)
+    ledger.succeed(spec, RESULT)
     assert 0 < broker.ttl(keys.job(spec.job_id)) <= 600
     assert 0 < broker.ttl(keys.events(spec.job_id)) <= 600
 
@@ -171,7 +171,7 @@ def test_a_redelivered_last_membrane_says_that_integration_may_go(ledger: Ledger
 def test_a_job_ends_once(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
     """Of many attempts to end a job one wins, and the stream holds one last event."""
     attempts = [
-        lambda: ledger.succeed(spec.job_id, RESULT),
+        lambda: ledger.succeed(spec, RESULT),
         lambda: ledger.fail(spec.job_id, JobError(reason="no")),
         lambda: ledger.cancel(spec.job_id) is JobStatus.CANCELLED and None,
     ] * 10
@@ -186,14 +186,14 @@ def test_a_job_ends_once(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> 
 def test_an_ended_job_takes_no_more_work(ledger: Ledger, spec: JobSpec, broker: redis.Redis, end: JobStatus) -> None:
     """After its end a job is neither claimed nor recorded nor ended again, and its stream is closed."""
     {
-        JobStatus.SUCCEEDED: lambda: ledger.succeed(spec.job_id, RESULT),
+        JobStatus.SUCCEEDED: lambda: ledger.succeed(spec, RESULT),
         JobStatus.FAILED: lambda: ledger.fail(spec.job_id, JobError(reason="no")),
         JobStatus.CANCELLED: lambda: ledger.cancel(spec.job_id),
     }[end]()
     ended = ledger.read(spec.job_id)
     assert ledger.claim(spec.job_id, "memory") == NothingToDo("ended")
     assert ledger.record(spec.job_id, "memory", StepOutput()) is False
-    assert ledger.succeed(spec.job_id, RESULT) is False
+    assert ledger.succeed(spec, RESULT) is False
     assert ledger.cancel(spec.job_id) is end
     assert Events(broker).append({spec.job_id: [{"membrane": "memory", "text": "late"}]}) == {spec.job_id}
     assert ledger.read(spec.job_id) == ended
@@ -202,7 +202,7 @@ def test_an_ended_job_takes_no_more_work(ledger: Ledger, spec: JobSpec, broker: 
 def test_an_unknown_job_is_named(ledger: Ledger) -> None:
     """Reading, cancelling and ending what does not exist raise JobNotFound with the id; a claim finds nothing."""
     missing = uuid.uuid4().hex
-    for call in (ledger.read, ledger.cancel, lambda job_id: ledger.succeed(job_id, RESULT)):
+    for call in (ledger.read, ledger.cancel, lambda job_id: ledger.succeed(new_spec(job_id=job_id), RESULT)):
         with pytest.raises(JobNotFound, match=missing):
             call(missing)
     assert ledger.claim(missing, "memory") == NothingToDo("gone")

@@ -22,7 +22,7 @@ BEGIN, AGAIN = 1, 2
 
 def copies(seed: int) -> Iterator[Document]:
     """Documents that say a few tokens, and then say them again: what a recurrence has to remember."""
-    choose = random.Random(seed)  # noqa: S311 - a task, no secret
+    choose = random.Random(seed)
     while True:
         said = [choose.randrange(3, 32) for _ in range(4)]
         yield Document([BEGIN, *said, AGAIN, *said], [0.0] * 6 + [1.0] * 4)
@@ -67,6 +67,17 @@ def test_a_run_of_another_recipe_is_refused(tmp_path: Path) -> None:
     trainer.save(tmp_path / "run")
     with pytest.raises(ValueError, match="another recipe"):
         Trainer(RWKV7(SIZE), Recipe(steps=2)).resume(tmp_path / "run")
+
+
+def test_the_rate_rises_once_more_for_practice() -> None:
+    """The second cycle begins at its own peak where the first has ended, and ends as low."""
+    recipe = Recipe(steps=100, practice_steps=40, peak_rate=1.0, practice_rate=0.5, last_rate=0.1, warm_up_steps=10)
+    rates = [recipe.rate(step) for step in range(101)]
+    assert recipe.practice_from == 60
+    assert rates[59] == pytest.approx(0.1, abs=0.01)
+    assert max(rates[60:]) == rates[60] == pytest.approx(0.5)
+    assert all(one >= other for one, other in pairwise(rates[60:]))
+    assert rates[100] == pytest.approx(0.1)
 
 
 def test_the_rate_rises_and_falls() -> None:

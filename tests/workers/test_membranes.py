@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_tasks.keys import STEPS
-from echo_tasks.messages import JobSpec, StepOutput
+from echo_tasks.messages import JobSpec, StepOutput, Turn
 from workers import membranes
 from workers.membranes import fingerprint, named
 from workers.membranes.grammar import analyse
@@ -39,7 +39,7 @@ def generation(text: str, mean_logprob: float = -1.0) -> Generation:
 @pytest.mark.parametrize("step", STEPS)
 def test_prompts_are_in_the_chat_form(step: str) -> None:
     """A prompt is a system turn, the user's text, and the assistant's turn with no space after it."""
-    system, user, assistant = named(step).prompts(spec("Why is the sky blue?"), OUTPUTS)[0].split("\n\n")
+    system, user, assistant = named(step).prompts(spec("Why is the sky blue?"), [], OUTPUTS)[0].split("\n\n")
     assert system.startswith("System: ")
     assert user == "User: Why is the sky blue?"
     assert assistant == "Assistant:"
@@ -49,7 +49,7 @@ def test_prompts_are_in_the_chat_form(step: str) -> None:
 @pytest.mark.parametrize("text", ["one\n\ntwo", "\n\none\r\n\r\n\r\ntwo\n\n", "one\n\r\ntwo", "  one\n\n\n\ntwo  "])
 def test_blank_lines_inside_the_text_collapse(step: str, text: str) -> None:
     """Blank lines, which separate turns, become single line breaks inside a turn."""
-    assert "\n\nUser: one\ntwo\n\nAssistant:" in named(step).prompts(spec(text), OUTPUTS)[0]
+    assert "\n\nUser: one\ntwo\n\nAssistant:" in named(step).prompts(spec(text), [], OUTPUTS)[0]
 
 
 @given(system=st.text(alphabet="\r\n\t aU:"), user=st.text(alphabet="\r\n\t aU:"))
@@ -60,9 +60,32 @@ def test_no_text_can_open_a_turn(system: str, user: str) -> None:
     assert prompt.endswith("\n\nAssistant:")
 
 
-def test_the_assistants_turn_can_be_begun() -> None:
-    """What the model is to go on from follows the colon and a space."""
-    assert chat("be brief", "hi", "<think>") == "System: be brief\n\nUser: hi\n\nAssistant: <think>"
+def test_earlier_turns_come_first() -> None:
+    """A session's prompts share a beginning that only grows; the membrane's own words come after it."""
+    first, second = Turn(user="one\n\nmore", assistant="yes"), Turn(user="two", assistant="no\n\nnever")
+    assert chat("be brief", "three", [first, second]) == (
+        "User: one\nmore\n\nAssistant: yes\n\nUser: two\n\nAssistant: no\nnever\n\n"
+        "System: be brief\n\nUser: three\n\nAssistant:"
+    )
+    assert chat("s", "u", [first, second]).startswith(chat("s", "u", [first]).split("System:")[0])
+
+
+@pytest.mark.parametrize("step", ["memory", "reasoning", "integration"])
+def test_a_long_history_is_shortened_from_its_beginning(step: str) -> None:
+    """Every next prompt knows fewer turns, the latest ones, down to none; what was asked is in all of them."""
+    history = [Turn(user=f"turn {number}", assistant="yes") for number in range(9)]
+    prompts = named(step).prompts(spec("hi"), history, {"memory": StepOutput(text="note " * 300)})
+    known = [[number for number in range(9) if f"User: turn {number}\n" in prompt] for prompt in prompts]
+    assert known[:5] == [list(range(9)), [5, 6, 7, 8], [7, 8], [8], []]
+    assert all(prompt.endswith("\n\nUser: hi\n\nAssistant:") for prompt in prompts)
+    assert [len(prompt) for prompt in prompts] == sorted(map(len, prompts), reverse=True)
+
+
+def test_grammar_looks_at_the_text_alone() -> None:
+    """What was said before is no concern of a correction."""
+    assert named("grammar").prompts(spec("hi"), [Turn(user="a", assistant="b")], {}) == [
+        named("grammar").prompts(spec("hi"), [], {})[0]
+    ]
 
 
 def test_stop_strings_open_a_turn() -> None:
@@ -73,13 +96,13 @@ def test_stop_strings_open_a_turn() -> None:
 def test_notes_are_in_order_and_named() -> None:
     """Integration shows the model what each membrane said, by its name, on lines of the system turn."""
     outputs = {"memory": StepOutput(text="first\n\nnote"), "grammar": StepOutput(text="second")}
-    system = named("integration").prompts(spec("hi"), outputs)[0].split("\n\n")[0]
+    system = named("integration").prompts(spec("hi"), [], outputs)[0].split("\n\n")[0]
     assert system.splitlines()[1:] == ["Memory: first note", "Grammar: second"]
 
 
 def test_failed_outputs_are_no_notes() -> None:
     """What a failed membrane left behind is not shown to the model."""
-    prompt = named("integration").prompts(spec("hi"), OUTPUTS)[0]
+    prompt = named("integration").prompts(spec("hi"), [], OUTPUTS)[0]
     assert "Memory: kept" in prompt
     assert "Grammar" not in prompt
     assert "half" not in prompt
@@ -89,7 +112,9 @@ def test_failed_outputs_are_no_notes() -> None:
 def test_long_notes_are_cut() -> None:
     """A note is at most its limit long, and is cut between words."""
     long = {"memory": StepOutput(text="sentence " * NOTE_LIMITS[0])}
-    note = named("integration").prompts(spec("hi"), long)[0].split("\n\n")[0].splitlines()[1].removeprefix("Memory: ")
+    note = (
+        named("integration").prompts(spec("hi"), [], long)[0].split("\n\n")[0].splitlines()[1].removeprefix("Memory: ")
+    )
     assert len(note) <= NOTE_LIMITS[0]
     assert len(note) > NOTE_LIMITS[0] - 10
     assert set(note.rstrip("…").split()) == {"sentence"}
@@ -125,7 +150,7 @@ def test_a_shortened_text_is_a_line_within_its_limit(text: str, limit: int) -> N
 def test_the_words_call_for_a_kind_of_reasoning(text: str, kind: str) -> None:
     """The first kind one of whose words stands in the text, whole and in any case; deductive when none does."""
     assert kind_of(text) == kind
-    assert f"by {kind} reasoning" in named("reasoning").prompts(spec(text or "x"), {})[0]
+    assert f"by {kind} reasoning" in named("reasoning").prompts(spec(text or "x"), [], {})[0]
 
 
 @pytest.mark.parametrize(

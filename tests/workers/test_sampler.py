@@ -209,7 +209,7 @@ def test_the_same_seed_draws_the_same_tokens() -> None:
     logits = torch.randn(500, generator=torch.Generator().manual_seed(3))
 
     def tokens(seed: int) -> list[int]:
-        random = Random(seed)  # noqa: S311 - sampling, not secrets
+        random = Random(seed)
         return [Sampler([]).choose(logits, Sampling(), {}, random)[0] for _ in range(20)]
 
     assert tokens(5) == tokens(5)

@@ -105,6 +105,27 @@ def test_the_steps_of_a_job_make_its_answer(bench: Bench) -> None:
     assert bench.kept == ["Said."]
 
 
+def test_a_sessions_next_job_knows_the_last_turn(bench: Bench) -> None:
+    """What was said and answered stands before the next text of the same session, and of no other."""
+    session_id = uuid.uuid4().hex
+    for text in ("I am Zorla.", "Who am I?"):
+        spec = JobSpec(
+            job_id=uuid.uuid4().hex,
+            session_id=session_id,
+            input_text=text,
+            membranes=["memory"],
+            past=bench.ledger.past(session_id),
+        )
+        bench.ledger.create(spec)
+        for step in ("memory", keys.INTEGRATION):
+            bench.steps.run(spec.job_id, step)
+    first, _, second, integrated = bench.engine.prompts
+    assert "Zorla" in first
+    assert "Assistant: Said." not in first
+    for prompt in (second, integrated):
+        assert prompt.startswith("User: I am Zorla.\n\nAssistant: Said.\n\nSystem: ")
+
+
 def test_every_step_delivered_twice_changes_nothing(bench: Bench) -> None:
     """Redelivered membranes are not generated again, a redelivered integration finds the job ended."""
     job_id = bench.job()

@@ -52,7 +52,7 @@ def calculation(random: Random, *, held_out: bool = False) -> Exchange:
     """A sum or a difference; one pair of numbers in ten is held out."""
     while True:
         one, other = random.randint(0, LARGEST), random.randint(0, LARGEST)
-        if random.random() < 0.3:
+        if random.random() < 0.4:
             one, other = random.randint(0, _LARGEST_IN_WORDS), random.randint(0, _LARGEST_IN_WORDS)
         is_sum = random.random() < 0.5
         result = one + other if is_sum else one - other
@@ -62,12 +62,14 @@ def calculation(random: Random, *, held_out: bool = False) -> Exchange:
 
 def _asked(random: Random, one: int, other: int, result: int, *, is_sum: bool) -> Exchange:
     word = "plus" if is_sum else "minus"
-    if max(one, other) <= _LARGEST_IN_WORDS and random.random() < 0.4:
-        a, b, answer = in_words(one), in_words(other), in_words(result)
+    asks = _SUMS if is_sum else _DIFFERENCES
+    answer = f"{one} {word} {other} is {result}"
+    if max(one, other) <= _LARGEST_IN_WORDS and random.random() < 0.5:
+        # In digits first: sums of words by themselves are learned by heart, and not beyond that.
+        a, b = in_words(one), in_words(other)
+        answer += f", so {a} {word} {b} is {in_words(result)}"
     else:
-        a, b, answer = str(one), str(other), str(result)
-        if random.random() < 0.35:
-            text = random.choice(_IN_SIGNS).format(a=a, b=b, s="+" if is_sum else "-")
-            return Exchange(sentence(text, ""), f"{one} {word} {other} is {result}.", "reasoning")
-    text = random.choice(_SUMS if is_sum else _DIFFERENCES).format(a=a, b=b)
-    return Exchange(sentence(text, ""), sentence(f"{a} {word} {b} is {answer}"), "reasoning")
+        a, b = str(one), str(other)
+        asks = _IN_SIGNS if random.random() < 0.35 else asks
+    text = random.choice(asks).format(a=a, b=b, s="+" if is_sum else "-")
+    return Exchange(sentence(text, ""), f"{answer}.", "reasoning")

@@ -47,10 +47,14 @@ def aside(words: Words) -> Exchange:
     return words.random.choices(makes, weights)[0](words)  # type: ignore[no-any-return]
 
 
-def conversation(random: Random) -> list[Exchange]:
-    """One conversation, as people type it. Its words are never the held-out ones."""
+def conversation(random: Random, *, practice: bool = False) -> list[Exchange]:
+    """One conversation, as people type it. Its words are never the held-out ones.
+
+    Those for practice are more often about several people, and longer.
+    """
     words = Words(random)
-    make = random.choices((_alone, _drill, _about_a_person, _about_several, _long, _list), (26, 20, 23, 14, 11, 6))[0]
+    shares = (14, 18, 16, 34, 14, 4) if practice else (26, 20, 23, 14, 11, 6)
+    make = random.choices(_KINDS, shares)[0]
     return [typed(exchange, random) for exchange in make(words)]
 
 
@@ -156,3 +160,6 @@ def _questions(story: Story, count: int) -> list[Exchange]:
         else:
             exchanges.append(story.ask())
     return exchanges
+
+
+_KINDS = (_alone, _drill, _about_a_person, _about_several, _long, _list)
