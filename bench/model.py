@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 import urllib.request
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
-import torch
-
+from bench.machine import described
 from echo_tasks import settings
 from echo_tasks.errors import CheckpointError
 from echo_tasks.messages import Turn
@@ -42,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     """Judge, and print the table."""
     options = _options(arguments)
     speaker, name = _speaker(options)
-    print(f"{name}, {date.today()}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{name}; {options.cases} conversations a task, seed {options.seed}, greedy; {described()}")
     print(f"{'task':24} {'right':>7} {'of':>6} {'share':>8}", flush=True)
     for task in options.tasks:
         prefix = f"bench-{time.time_ns()}-"

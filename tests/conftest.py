@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
+import torch
 from processes import Site
 
+from bench import untrained
 from echo_tasks import connections
 from echo_tasks.ledger import Ledger
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def talkative(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random checkpoint, which goes on for as long as it may: for tests of whatever runs long."""
+    path = tmp_path_factory.mktemp("models") / "talkative.pth"
+    torch.save(untrained.weights(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Site:
     """The shared site. Tests keep apart by their jobs' ids and their keys."""
-    return Site(tmp_path_factory.mktemp("site"), {"ECHO_SLOTS": "4", "ECHO_MAX_PROMPT_TOKENS": "4096"})
+    env = {"ECHO_SLOTS": "4", "ECHO_MAX_PROMPT_TOKENS": "4096", "ECHO_MODEL": str(talkative)}
+    return Site(tmp_path_factory.mktemp("site"), env)
 
 
 @pytest.fixture(scope="session")

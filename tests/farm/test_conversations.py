@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,6 +24,14 @@ def ask(farm: Site, session_id: str, text: str, **options: Any) -> str:
     answer = farm.post("/api/cognitive/process", body)
     assert answer.status == 200, answer.body
     return str(answer.json["response_text"])
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A farm as it comes: its settings, and its model, are the defaults."""
+    own = Site(tmp_path_factory.mktemp("conversations"))
+    with own.server("broker"), own.server("store"), own.worker(), own.http():
+        yield own
 
 
 @pytest.fixture

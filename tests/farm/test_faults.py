@@ -13,7 +13,6 @@ import redis
 import torch
 from processes import PYTHON, ROOT, Site, until
 
-from bench import untrained
 from echo_tasks.keys import STEPS
 
 pytestmark = pytest.mark.farm
@@ -22,9 +21,9 @@ JOB = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 2}}
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Site:
+def own(tmp_path: Path, talkative: Path) -> Site:
     """A site of this test's own, whose servers it may harm."""
-    return Site(tmp_path, {"ECHO_SLOTS": "2"})
+    return Site(tmp_path, {"ECHO_SLOTS": "2", "ECHO_MODEL": str(talkative)})
 
 
 def test_a_broker_that_is_away_is_503_and_comes_back(own: Site) -> None:
@@ -153,14 +152,6 @@ def test_a_worker_can_be_narrowed_to_queues(own: Site) -> None:
             assert "echo.memroy" in worker.text()
 
 
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small good checkpoint to spoil."""
-    path = tmp_path_factory.mktemp("models") / "good.pth"
-    torch.save(untrained.weights(), path)
-    return path
-
-
 class Payload:
     """A pickle that would touch a file when it is loaded."""
 
@@ -171,11 +162,11 @@ class Payload:
         return Path.touch, (self.marker,)
 
 
-def spoilt(kind: str, good: Path, folder: Path) -> Path:
+def spoilt(kind: str, talkative: Path, folder: Path) -> Path:
     path = folder / f"{kind}.pth"
     match kind:
         case "truncated":
-            path.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+            path.write_bytes(talkative.read_bytes()[: talkative.stat().st_size // 2])
         case "text":
             path.write_text("not a checkpoint\n")
         case "rwkv6":
@@ -188,9 +179,9 @@ def spoilt(kind: str, good: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["missing", "truncated", "text", "rwkv6", "foreign", "pickle"])
-def test_a_bad_checkpoint_ends_the_worker_with_one_line(own: Site, good: Path, kind: str) -> None:
+def test_a_bad_checkpoint_ends_the_worker_with_one_line(own: Site, talkative: Path, kind: str) -> None:
     """Status 78, one line with the path and the reason, no traceback, and nothing in the file is executed."""
-    path = spoilt(kind, good, own.folder)
+    path = spoilt(kind, talkative, own.folder)
     command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker")
     with own.run("worker", *command, env={"ECHO_MODEL": str(path)}) as worker:
         assert until(lambda: worker.process.poll(), "the worker ends") == 78

@@ -210,5 +210,5 @@ def test_readiness_and_health_are_true(farm: Site) -> None:
     health = farm.get("/health").json
     (worker,) = health["workers"]
     assert worker["node"] == "worker@test"
-    assert worker["model_name"] == "echo-mini"
+    assert worker["model_name"] == "talkative"
     assert worker["queues"] == ["echo.grammar", "echo.integration", "echo.memory", "echo.reasoning"]

@@ -108,10 +108,11 @@ def test_data_is_kept_across_a_restart_and_a_killed_honcho_is_cleaned_up(termina
     assert terminal.open_ports() == []
 
 
-def test_ctrl_c_hands_running_steps_back(terminal: Terminal) -> None:
+def test_ctrl_c_hands_running_steps_back(terminal: Terminal, talkative: Path) -> None:
     """`honcho start` in the foreground, interrupted while a job runs: the job goes on after the next start."""
     site = terminal.site
-    with site.run("honcho", sys.executable, "-m", "honcho", "start") as honcho:
+    model = {"ECHO_MODEL": str(talkative)}
+    with site.run("honcho", sys.executable, "-m", "honcho", "start", env=model) as honcho:
         until(lambda: site.get("/readyz").status == 200, "the farm is ready")
         body = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 3000}}
         job_id = site.post("/api/jobs", body).json["job_id"]
