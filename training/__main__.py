@@ -32,30 +32,36 @@ def main() -> None:
     options = _options()
     options.folder.mkdir(parents=True, exist_ok=True)
     words = _vocabulary(options.folder / "echo-mini.vocab.txt", options.seed)
+    trainer = _trainer(options, words)
+    print(f"{trainer.size}, {words.largest_id + 1} tokens, on {trainer.device}, step {trainer.step} of {options.steps}")
+    _train(trainer, words, options)
+    target = options.folder / "echo-mini.pth"
+    trainer.export(target)
+    print(f"written: {target} ({target.stat().st_size / 1e6:.1f} MB)")
+
+
+def _trainer(options: argparse.Namespace, words: Tokenizer) -> Trainer:
     torch.manual_seed(options.seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = RWKV7(Size(options.layers, options.width, words.largest_id + 1)).to(device)
+    size = Size(options.layers, options.width, words.largest_id + 1)
+    model = RWKV7(size).to("cuda" if torch.cuda.is_available() else "cpu")
     if options.compile:
         for block in model.blocks:
             block.compile()
     trainer = Trainer(model, Recipe(options.steps, options.practice_steps, options.rate))
-    run = options.folder / "run.pt"
-    if run.exists():
+    if (run := _run_of(options)).exists():
         try:
             trainer.resume(run)
         except ValueError as error:
             sys.exit(f"{error}; give another --folder")
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(
-        f"{parameters:,} parameters, {words.largest_id + 1} tokens, on {device}, step {trainer.step} of {options.steps}"
-    )
-    _train(trainer, words, options, run)
-    target = options.folder / "echo-mini.pth"
-    trainer.export(target)
-    print(f"written: {target} ({target.stat().st_size / 1e6:.1f} MB), {options.folder / 'vocab.txt'}")
+    return trainer
 
 
-def _train(trainer: Trainer, words: Tokenizer, options: argparse.Namespace, run: Path) -> None:
+def _run_of(options: argparse.Namespace) -> Path:
+    """Where the run is saved."""
+    return options.folder / "run.pt"  # type: ignore[no-any-return]
+
+
+def _train(trainer: Trainer, words: Tokenizer, options: argparse.Namespace) -> None:
     shown = tqdm(total=options.steps, initial=trainer.step, unit="step", mininterval=options.every, file=sys.stdout)
     loss = accuracy = None
 
@@ -68,7 +74,7 @@ def _train(trainer: Trainer, words: Tokenizer, options: argparse.Namespace, run:
         )
         shown.update()
         if progress.step % _SAVE_EVERY == 0:
-            trainer.save(run)
+            trainer.save(_run_of(options))
         if progress.step % options.judge_every == 0:
             shown.write(_held_out(trainer.model, words))
 

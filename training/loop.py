@@ -77,7 +77,7 @@ class Trainer:
         self.model = model
         self.recipe = recipe
         self.step = 0
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
         matrices = [p for p in model.parameters() if p.squeeze().dim() >= 2]
         others = [p for p in model.parameters() if p.squeeze().dim() < 2]
         groups = [
@@ -85,6 +85,11 @@ class Trainer:
             {"params": others, "weight_decay": 0.0},
         ]
         self._optimizer = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas, fused=True)
+
+    @property
+    def size(self) -> str:
+        """How large the model is, in words."""
+        return f"{sum(parameter.numel() for parameter in self.model.parameters()):,} parameters"
 
     def run(self, batches: Iterable[Batch], report: Callable[[Progress], None]) -> None:
         """Train until the recipe's last step or the batches' end; reports after every step."""
@@ -103,8 +108,8 @@ class Trainer:
     def _learn(self, batch: Batch) -> tuple[float, float]:
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.step)
-        batch = batch.to(self._device)
-        with torch.autocast(self._device.type, torch.bfloat16):
+        batch = batch.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.model(batch.tokens, batch.fresh)
         loss, accuracy = _judged(logits.float(), batch)
         self._optimizer.zero_grad(set_to_none=True)
@@ -132,7 +137,7 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Go on where `save` was called. Raises ValueError for the run of another recipe, or of another size."""
-        state = torch.load(path, weights_only=True, map_location=self._device)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         if state["recipe"] != asdict(self.recipe):
             raise ValueError(f"{path} is of another recipe: {state['recipe']}")
         try:
