@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
 from echo_tasks.keys import INTEGRATION, MEMBRANES, STEPS
@@ -20,8 +21,12 @@ PROMPT_WEIGHT = 0.05
 NOTHING = {"memory": "Nothing to recall.", "reasoning": "Nothing to work out."}
 """What a membrane answers to a text that is another's concern."""
 
-_SHARES = {"chat": 28, INTEGRATION: 20, "memory": 6, "reasoning": 6, "grammar": 6}
-_SHARE_OF_THE_ONE_WHO_KNOWS = 34
+_SHARES = {"chat": 22, INTEGRATION: 24, "memory": 8, "reasoning": 6, "grammar": 14}
+_SHARE_OF_THE_ONE_WHO_KNOWS = 32
+_NOISE = 0.15
+"""How often a conversation has answers that say nothing, and a membrane that is not concerned a wrong note."""
+
+_SAYS_NOTHING = ("I see.", "Ok.", "I will remember that.", "Nice to meet you.", "Thank you.")
 _ANSWER = re.compile(r"(?<=\n\nAssistant:)( .*?\n\n)", re.DOTALL)
 
 
@@ -40,16 +45,38 @@ def samples(random: Random, count: int) -> Iterator[str]:
 
 def document(exchanges: Sequence[Exchange], random: Random, tokenizer: Tokenizer) -> Document:
     """A conversation whose last answer is given by one of the membranes, or plainly."""
-    *before, last = exchanges
+    if random.random() < 0.5:  # conversations end in questions, but what is told has to be answered as well
+        exchanges = exchanges[: random.randint(1, len(exchanges))]
+    *told, last = exchanges
+    before, taught = _with_noise(told, random)
     shares = _SHARES | {last.known_by: _SHARE_OF_THE_ONE_WHO_KNOWS}
     (step,) = random.choices([*shares], [*shares.values()])
     if step == "chat":
-        return _weighed(chat(exchanges), tokenizer)
-    noted = MEMBRANES if random.random() < 0.75 else random.sample(MEMBRANES, random.randint(1, 2))
-    prompt = prompt_of(step, before, last, noted)
-    document = _weighed(prompt, tokenizer)
+        return _weighed(chat([*before, last]), [*taught, True], tokenizer)
+    document = _weighed(prompt_of(step, before, last, _notes(before, last, random)), taught, tokenizer)
     answer = [*tokenizer.encode(f" {output_of(step, last)}"), END_OF_TEXT]
     return Document([*document.tokens, *answer], [*document.weights, *(1.0 for _ in answer)])
+
+
+def _with_noise(told: Sequence[Exchange], random: Random) -> tuple[list[Exchange], list[bool]]:
+    """The exchanges, some of whose answers may say nothing, and which of them are worth learning.
+
+    What was told has to be remembered from the user's own words, too.
+    """
+    share = 0.5 if random.random() < _NOISE else 0.0
+    taught = [random.random() >= share for _ in told]
+    pairs = zip(told, taught, strict=True)
+    return [one if good else replace(one, answer=random.choice(_SAYS_NOTHING)) for one, good in pairs], taught
+
+
+def _notes(before: Sequence[Exchange], last: Exchange, random: Random) -> dict[str, str]:
+    """What the membranes noted about the last exchange: at times not all of them, or something beside the point."""
+    noted = MEMBRANES if random.random() < 0.75 else random.sample(MEMBRANES, random.randint(1, 2))
+    notes: dict[str, str] = {name: output_of(name, last) for name in MEMBRANES if name in noted}
+    for name in notes:
+        if name != last.known_by and random.random() < _NOISE:
+            notes[name] = output_of(name, random.choice(before)) if before else random.choice(_SAYS_NOTHING)
+    return notes
 
 
 def chat(exchanges: Sequence[Exchange]) -> str:
@@ -57,14 +84,14 @@ def chat(exchanges: Sequence[Exchange]) -> str:
     return "".join(f"User: {exchange.user}\n\nAssistant: {exchange.answer}\n\n" for exchange in exchanges)
 
 
-def prompt_of(step: str, before: Sequence[Exchange], last: Exchange, noted: Sequence[str] = MEMBRANES) -> str:
-    """What the membrane sends for the last exchange, given what came before; `noted` are those that left notes."""
+def prompt_of(step: str, before: Sequence[Exchange], last: Exchange, notes: Mapping[str, str] | None = None) -> str:
+    """What the membrane sends for the last exchange, given what came before, and to integration the right notes."""
     spec = JobSpec(job_id="", session_id="s", input_text=last.user)
     history = [Turn(user=exchange.user, assistant=exchange.answer) for exchange in before]
-    notes = noted if step == INTEGRATION else ()
-    outputs: dict[str, StepOutput] = {
-        name: StepOutput(text=output_of(name, last)) for name in MEMBRANES if name in notes
-    }
+    if notes is None:
+        notes = {name: output_of(name, last) for name in MEMBRANES}
+    noted = notes if step == INTEGRATION else {}
+    outputs = {name: StepOutput(text=note) for name, note in noted.items()}
     return membranes.named(step).prompts(spec, history, outputs)[0]
 
 
@@ -75,12 +102,12 @@ def output_of(step: str, exchange: Exchange) -> str:
     return exchange.answer if step in (INTEGRATION, exchange.known_by) else NOTHING[step]
 
 
-def _weighed(text: str, tokenizer: Tokenizer) -> Document:
-    """The text's tokens: those of answers, and of the blank line that ends one, count in full."""
+def _weighed(text: str, taught: Sequence[bool], tokenizer: Tokenizer) -> Document:
+    """The text's tokens: those of the answers that are taught, and of the blank line that ends one, count in full."""
     tokens: list[int] = []
     weights: list[float] = []
     for index, part in enumerate(_ANSWER.split(text)):
         ids = tokenizer.encode(part)
         tokens += ids
-        weights += [1.0 if index % 2 else PROMPT_WEIGHT] * len(ids)
+        weights += [1.0 if index % 2 and taught[index // 2] else PROMPT_WEIGHT] * len(ids)
     return Document(tokens, weights)

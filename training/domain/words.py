@@ -42,23 +42,28 @@ class Words:
         self._drawn: list[str] = []
 
     def draw(self, kind: str) -> str:
-        """A word of the kind: a name, a city, a colour, …; about half of them are invented."""
+        """A word of the kind: a name, a city, a colour, …; more than half of them do not exist."""
         if kind == "number":
             return str(self.random.randrange(100))
         fits = [word for word in _REAL[kind] if self._is_free(word)]
-        if fits and self.random.random() < 0.5:
-            word = self.random.choice(fits)
-        else:
-            word = self.invented()
-            word = word.capitalize() if kind in _CAPITALISED else word
+        roll = self.random.random()
+        word = self.random.choice(fits) if fits and roll < 0.4 else self._near(kind) if roll < 0.55 else self.invented()
         self._drawn.append(word.lower())
-        return word
+        return word.capitalize() if kind in _CAPITALISED else word
 
     def invented(self) -> str:
         """A word that does not exist, in small letters."""
         while True:
             word = self._similar() if self._drawn and self.random.random() < 0.05 else self._syllables()
             if 3 <= len(word) <= 11 and self._is_free(word):
+                return word
+
+    def _near(self, kind: str) -> str:
+        """A word that begins as a real one and ends otherwise, so that no beginning gives a word away."""
+        while True:
+            real = self.random.choice(_REAL[kind]).lower()
+            word = real[: self.random.randint(2, len(real))] + self._syllables()[:4]
+            if len(word) <= 11 and self._is_free(word):
                 return word
 
     def _is_free(self, word: str) -> bool:
