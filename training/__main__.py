@@ -47,7 +47,7 @@ def _trainer(options: argparse.Namespace, words: Tokenizer) -> Trainer:
     if options.compile:
         for block in model.blocks:
             block.compile()
-    trainer = Trainer(model, Recipe(options.steps, options.practice_steps, options.rate))
+    trainer = Trainer(model, Recipe(options.steps, min(options.practice_steps, options.steps // 2), options.rate))
     if (run := _run_of(options)).exists():
         try:
             trainer.resume(run)
@@ -78,7 +78,7 @@ def _train(trainer: Trainer, words: Tokenizer, options: argparse.Namespace) -> N
         if progress.step % options.judge_every == 0:
             shown.write(_held_out(trainer.model, words))
 
-    trainer.run(_feed(words, options, trainer.step), report)
+    trainer.run(_feed(words, options, trainer.recipe, trainer.step), report)
     shown.close()
 
 
@@ -87,11 +87,11 @@ def _held_out(model: RWKV7, words: Tokenizer) -> str:
     return "held-out: " + ", ".join(f"{task} {share:.0%}" for task, share in shares.items())
 
 
-def _feed(words: Tokenizer, options: argparse.Namespace, step: int) -> Iterator[Batch]:
+def _feed(words: Tokenizer, options: argparse.Namespace, recipe: Recipe, step: int) -> Iterator[Batch]:
     """The batches from `step` on."""
     for part in count(step // _SAVE_EVERY):
         random = Random(f"{options.seed} {part}")  # noqa: S311 - texts, no secrets
-        practice = part * _SAVE_EVERY >= options.steps - options.practice_steps > 0
+        practice = part * _SAVE_EVERY >= recipe.practice_from
         skipped = step % _SAVE_EVERY if part == step // _SAVE_EVERY else 0
         yield from islice(
             batches(documents(random, words, practice=practice), options.rows, options.length), skipped, _SAVE_EVERY
