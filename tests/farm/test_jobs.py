@@ -115,7 +115,7 @@ def test_three_hundred_jobs_at_once_all_succeed(farm: Site) -> None:
     jobs = [ended(farm, job_id, within_s=250) for job_id in ids]
     assert {job["status"] for job in jobs} == {"succeeded"}
     assert {job["attempts"] for job in jobs} == {1}
-    assert all(job["result"]["response_text"] for job in jobs)
+    assert all(job["result"]["usage"]["completion_tokens"] >= 4 for job in jobs)  # one a step at least
 
 
 def test_priority_ten_posted_last_starts_before_waiting_jobs_of_priority_one(farm: Site) -> None:
