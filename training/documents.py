@@ -23,10 +23,10 @@ NOTHING = {"memory": "Nothing to recall.", "reasoning": "Nothing to work out."}
 
 _SHARES = {"chat": 22, INTEGRATION: 24, "memory": 8, "reasoning": 6, "grammar": 14}
 _SHARE_OF_THE_ONE_WHO_KNOWS = 32
-_NOISE = 0.15
-"""How often a conversation has answers that say nothing, and a membrane that is not concerned a wrong note."""
+_NOISE = 0.2
+"""How often a conversation has answers that are worth nothing, and a membrane that is not concerned a wrong note."""
 
-_SAYS_NOTHING = ("I see.", "Ok.", "I will remember that.", "Nice to meet you.", "Thank you.")
+_SAYS_NOTHING = ("I see.", "Ok.", "I will remember that.", "Hello!", "Thank you.")
 _ANSWER = re.compile(r"(?<=\n\nAssistant:)( .*?\n\n)", re.DOTALL)
 
 
@@ -59,14 +59,15 @@ def document(exchanges: Sequence[Exchange], random: Random, tokenizer: Tokenizer
 
 
 def _with_noise(told: Sequence[Exchange], random: Random) -> tuple[list[Exchange], list[bool]]:
-    """The exchanges, some of whose answers may say nothing, and which of them are worth learning.
+    """The exchanges, some of whose answers may be worth nothing, and which of them are worth learning.
 
     What was told has to be remembered from the user's own words, too.
     """
     share = 0.5 if random.random() < _NOISE else 0.0
     taught = [random.random() >= share for _ in told]
+    beside_the_point = [*_SAYS_NOTHING, *(exchange.answer for exchange in told)]
     pairs = zip(told, taught, strict=True)
-    return [one if good else replace(one, answer=random.choice(_SAYS_NOTHING)) for one, good in pairs], taught
+    return [one if good else replace(one, answer=random.choice(beside_the_point)) for one, good in pairs], taught
 
 
 def _notes(before: Sequence[Exchange], last: Exchange, random: Random) -> dict[str, str]:
@@ -75,7 +76,7 @@ def _notes(before: Sequence[Exchange], last: Exchange, random: Random) -> dict[s
     notes: dict[str, str] = {name: output_of(name, last) for name in MEMBRANES if name in noted}
     for name in notes:
         if name != last.known_by and random.random() < _NOISE:
-            notes[name] = output_of(name, random.choice(before)) if before else random.choice(_SAYS_NOTHING)
+            notes[name] = output_of(name, random.choice([*before, *conversation(random)]))
     return notes
 
 
@@ -109,5 +110,5 @@ def _weighed(text: str, taught: Sequence[bool], tokenizer: Tokenizer) -> Documen
     for index, part in enumerate(_ANSWER.split(text)):
         ids = tokenizer.encode(part)
         tokens += ids
-        weights += [1.0 if index % 2 and taught[index // 2] else PROMPT_WEIGHT] * len(ids)
+        weights += [float(taught[index // 2]) if index % 2 else PROMPT_WEIGHT] * len(ids)
     return Document(tokens, weights)

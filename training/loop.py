@@ -1,4 +1,4 @@
-"""The training loop: AdamW with warm-up and cosine, bf16 products over fp32 weights, resumable at any step."""
+"""The training loop: Muon and AdamW with warm-up and cosine, bf16 products over fp32 weights, resumable at any step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from training.model import RWKV7
 from training.rows import Batch
@@ -23,7 +24,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a model is trained; rates are those of AdamW.
+    """How a model is trained; rates are those of AdamW, and of Muon with updates as large as AdamW's.
 
     There are two cycles: the first over `steps - practice_steps`, the second from a lower peak again, on what
     is hard.
@@ -37,6 +38,7 @@ class Recipe:
     warm_up_steps: int = 100
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.99)
+    momentum: float = 0.95
     clip_norm: float = 1.0
 
     @property
@@ -78,13 +80,7 @@ class Trainer:
         self.recipe = recipe
         self.step = 0
         self.device = next(model.parameters()).device
-        matrices = [p for p in model.parameters() if p.squeeze().dim() >= 2]
-        others = [p for p in model.parameters() if p.squeeze().dim() < 2]
-        groups = [
-            {"params": matrices, "weight_decay": recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        self._optimizer = torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas, fused=True)
+        self._optimizers = _optimizers(model, recipe)
 
     @property
     def size(self) -> str:
@@ -106,16 +102,18 @@ class Trainer:
             report(Progress(self.step, self.recipe.steps, loss, accuracy, tokens_per_s, left_s))
 
     def _learn(self, batch: Batch) -> tuple[float, float]:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.rate(self.step)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.recipe.rate(self.step)
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
             logits = self.model(batch.tokens, batch.fresh)
         loss, accuracy = _judged(logits.float(), batch)
-        self._optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self._optimizer.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
         return loss.item(), accuracy
 
     def save(self, path: Path) -> None:
@@ -124,7 +122,7 @@ class Trainer:
             "recipe": asdict(self.recipe),
             "step": self.step,
             "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
         }
         torch.save(state, path.with_suffix(".part"))
         os.replace(path.with_suffix(".part"), path)
@@ -144,8 +142,31 @@ class Trainer:
             self.model.load_state_dict(state["model"])
         except RuntimeError as error:
             raise ValueError(f"{path} is of a model of another size") from error
-        self._optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.step = state["step"]
+
+
+def _optimizers(model: RWKV7, recipe: Recipe) -> list[Optimizer]:
+    """Muon for the matrices that map a layer's width, AdamW for all else: embedding, head, low ranks and vectors.
+
+    Muon as of https://kellerjordan.github.io/posts/muon/, its rate scaled as of https://arxiv.org/abs/2502.16982.
+    """
+    maps = [layer.weight for layer in model.blocks.modules() if isinstance(layer, nn.Linear)]
+    mapped = {id(matrix) for matrix in maps}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in mapped]
+    groups = [
+        {"params": [p for p in others if p.squeeze().dim() >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in others if p.squeeze().dim() < 2], "weight_decay": 0.0},
+    ]
+    muon = torch.optim.Muon(
+        maps,
+        lr=recipe.peak_rate,
+        weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    return [muon, torch.optim.AdamW(groups, lr=recipe.peak_rate, betas=recipe.betas, fused=True)]
 
 
 def _judged(logits: Tensor, batch: Batch) -> tuple[Tensor, float]:
