@@ -108,8 +108,8 @@ def _vocabulary(path: Path, seed: int) -> Tokenizer:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("var/training"), help="where the run is kept, and resumed")
-    parser.add_argument("--steps", type=int, default=19000)
-    parser.add_argument("--practice-steps", type=int, default=6000, help="of these, on what is hard, at the end")
+    parser.add_argument("--steps", type=int, default=17000)
+    parser.add_argument("--practice-steps", type=int, default=5500, help="of these, on what is hard, at the end")
     parser.add_argument("--rate", type=float, default=2.5e-3, help="peak learning rate")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=192)
@@ -117,7 +117,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=1024, help="tokens a row")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between two lines of progress")
-    parser.add_argument("--judge-every", type=int, default=500, metavar="STEPS", help="between looks at held-out words")
+    parser.add_argument("--judge-every", type=int, default=1000, metavar="STEPS", help="between looks at held-out words")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="without torch.compile")
     return parser.parse_args()
 
