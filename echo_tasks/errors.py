@@ -7,7 +7,9 @@ EchoError
 ├── JobNotFound              no record of this job: never made, or past its retention
 ├── IdempotencyConflict      a key that was used before, with another body
 └── GenerationError          the engine could not answer one request
-    ├── PromptRejected       the request can never be answered: asking again will not help
+    ├── RequestRejected      the request can never be answered: asking again will not help
+    ├── DeadlineExceeded     the request was not answered in its time
+    ├── EngineFull           the engine has too much in line; the same request may be taken later, or elsewhere
     └── EngineStopped        the engine takes no more work
 """
 
@@ -66,13 +68,21 @@ class GenerationError(EchoError):
     """One request failed in the engine; its neighbours did not."""
 
 
-class PromptRejected(GenerationError):
+class RequestRejected(GenerationError):
     """The request is outside what the engine can ever do; `field` names the part at fault."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class DeadlineExceeded(GenerationError):
+    """The time that the request had is over."""
+
+
+class EngineFull(GenerationError):
+    """As many requests are in line as may be; the same one may be taken later."""
 
 
 class EngineStopped(GenerationError):

@@ -59,6 +59,9 @@ class Settings(BaseModel):
         description="the checkpoint's vocabulary; unset: NAME.vocab.txt beside NAME.pth, else the World vocabulary",
     )
     echo_dtype: Literal["fp32", "bf16"] = Field("fp32", description="number format of the weights")
+    echo_kernels: Literal["fused", "plain"] = Field(
+        "fused", description="what runs the model's layers: compiled kernels, or torch alone"
+    )
     echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
     echo_grace_s: float = Field(
         3, ge=0, le=3600, description="seconds that a stopping worker gives running steps before it hands them back"

@@ -1,4 +1,4 @@
-"""The engine: one thread that steps all of a worker's sequences through one model."""
+"""The engine: one thread that steps all of a worker's sequences together through one model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from echo_tasks import logs
-from echo_tasks.errors import EngineStopped, GenerationError, PromptRejected
+from echo_tasks.errors import DeadlineExceeded, EngineStopped, GenerationError, RequestRejected
+from workers.batch import Batch, Segment
 from workers.rwkv7 import RWKV7
-from workers.sampler import Sampler
+from workers.sampler import Choice, Row
 from workers.scheduler import Scheduler
-from workers.sequence import FinishReason, Generation, GenerationRequest, Sequence
+from workers.sequence import NO_SLOT, FinishReason, Generation, GenerationRequest, Sequence
 from workers.tokenizer import Tokenizer
 
-PREFILL_CHUNK_TOKENS = 256
+PREFILL_TOKENS = 96
+"""Tokens of prompts that are fed in a step while others generate: more would hold these up for too long."""
 
 log = logs.get(__name__)
 
@@ -30,14 +32,19 @@ class Engine:
         *,
         max_prompt_tokens: int,
         on_death: Callable[[], None] = lambda: None,
-        slots: int = 1,
+        max_waiting: int = 4096,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._max_prompt_tokens = max_prompt_tokens
         self._on_death = on_death
-        self._sampler = Sampler(tokenizer.undecodable(model.shape.vocabulary))
-        self._scheduler = Scheduler(slots)
+        self._sampler = model.sampler(tokenizer.undecodable(model.shape.vocabulary))
+        self._scheduler = Scheduler(
+            model.slots.count,
+            prefill_tokens=PREFILL_TOKENS,
+            max_tokens=model.max_tokens,
+            max_waiting=max_waiting,
+        )
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -53,13 +60,14 @@ class Engine:
     def submit(self, request: GenerationRequest) -> Future[Generation]:
         """Put a request in line; its future resolves with the answer, or raises GenerationError.
 
-        Raises PromptRejected for a prompt that can never be answered, EngineStopped after `stop`.
+        Raises RequestRejected for what can never be answered, EngineFull, and EngineStopped after `stop`.
         """
+        request.sampling.check()
         prompt = self._tokenizer.encode(request.prompt)
         if not prompt:
-            raise PromptRejected("prompt", "no tokens")
+            raise RequestRejected("prompt", "no tokens")
         if len(prompt) > self._max_prompt_tokens:
-            raise PromptRejected("prompt", f"{len(prompt)} tokens; at most {self._max_prompt_tokens} are taken")
+            raise RequestRejected("prompt", f"{len(prompt)} tokens; at most {self._max_prompt_tokens} are taken")
         sequence = Sequence.start(request, prompt)
         with self._changed:
             if self._stopping:
@@ -80,8 +88,7 @@ class Engine:
     def _run(self) -> None:
         try:
             while self._admit():
-                for sequence in tuple(self._scheduler.running):
-                    self._step(sequence)
+                self._step()
         except Exception:  # the outermost loop of the thread
             log.exception("engine died")
             self._on_death()
@@ -89,44 +96,70 @@ class Engine:
             self._abandon()
 
     def _admit(self) -> bool:
-        """Wait for work and give free slots away; false when the engine stops."""
+        """Wait for work, end what is over, and give free slots away; false when the engine stops."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or not self._scheduler.idle)
             if self._stopping:
                 return False
+            over = self._scheduler.over(time.monotonic())
+        for sequence in over:
+            self._give_up(sequence)
+        with self._changed:
             admitted = self._scheduler.admit()
         for sequence in admitted:
             self._begin(sequence)
         return True
 
     def _begin(self, sequence: Sequence) -> None:
-        """Give an admitted sequence its state, unless its caller has given its future up."""
+        """Give an admitted sequence its slot, unless its caller has given its future up."""
         if not sequence.future.set_running_or_notify_cancel():
             return self._release(sequence)
         sequence.admitted_at = time.monotonic()
-        try:
-            sequence.state = self._model.zero_state()
-        except (RuntimeError, MemoryError) as error:
-            self._fail(sequence, error)
+        sequence.slot = self._model.slots.take()
 
-    def _step(self, sequence: Sequence) -> None:
-        """Feed a chunk of the prompt or the latest token, sample, and emit."""
-        if sequence.request.cancelled.is_set():
-            return self._finish(sequence, "cancelled")
+    def _step(self) -> None:
+        """Feed every running sequence, choose for those whose prompt is through, and emit."""
+        plan = self._scheduler.plan()
+        if not plan:
+            return
+        fed = [(sequence, sequence.feed(count)) for sequence, count in plan]
+        ready = [sequence for sequence, _ in fed if not sequence.in_prefill]
+        segments = [Segment(sequence.slot, tokens, not sequence.in_prefill) for sequence, tokens in fed]
         try:
-            logits = self._model.forward(sequence.next_input(PREFILL_CHUNK_TOKENS), sequence.state)
-            if sequence.in_prefill:
-                return None
-            sampling = sequence.request.sampling
-            token, logprob = self._sampler.choose(logits, sampling, sequence.counts, sequence.random)
-        except (GenerationError, RuntimeError, MemoryError) as error:
-            return self._fail(sequence, error)
+            choices = self._choose(Batch(tuple(segments)), ready)
+        except (RuntimeError, MemoryError) as error:  # the states may be anything now
+            for sequence, _ in fed:
+                self._fail(sequence, error)
+            return
+        for sequence, choice in zip(ready, choices, strict=True):
+            self._accept(sequence, choice)
+
+    def _choose(self, batch: Batch, ready: list[Sequence]) -> list[Choice]:
+        logits = self._model.forward(batch)
+        if not ready:
+            return []
+        rows = [Row(one.request.sampling, one.random.getrandbits(64), one.seen) for one in ready]
+        return self._sampler.choose(logits, rows)
+
+    def _accept(self, sequence: Sequence, choice: Choice) -> None:
+        if choice.token is None:
+            return self._fail(sequence, GenerationError("the model's logits are not finite numbers"))
         try:
-            reason = sequence.accept(token, logprob, self._tokenizer)
+            reason = sequence.accept(choice.token, choice.logprob, self._tokenizer)
         except Exception as error:  # noqa: BLE001 - the caller's `on_text` may raise anything: its own sequence ends
             return self._fail(sequence, error)
         if reason:
             self._finish(sequence, reason)
+
+    def _give_up(self, sequence: Sequence) -> None:
+        """End a sequence that the scheduler has let go of: cancelled, or past its deadline."""
+        if sequence.slot == NO_SLOT and not sequence.future.set_running_or_notify_cancel():
+            return
+        self._leave(sequence)
+        if sequence.request.cancelled.is_set():
+            sequence.finish("cancelled")
+        else:
+            sequence.future.set_exception(DeadlineExceeded("the time for this request is over"))
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self._release(sequence)
@@ -141,14 +174,21 @@ class Engine:
         sequence.future.set_exception(failure)
 
     def _release(self, sequence: Sequence) -> None:
-        sequence.state = None
+        self._leave(sequence)
         with self._changed:
             self._scheduler.release(sequence)
+
+    def _leave(self, sequence: Sequence) -> None:
+        """Have a sequence's slot free again."""
+        if sequence.slot != NO_SLOT:
+            self._model.slots.give_back(sequence.slot)
+            sequence.slot = NO_SLOT
 
     def _abandon(self) -> None:
         with self._changed:
             self._stopping = True
             left = self._scheduler.drain()
         for sequence in left:
+            self._leave(sequence)
             if sequence.admitted_at or sequence.future.set_running_or_notify_cancel():
                 sequence.future.set_exception(EngineStopped("the engine stopped before the answer was whole"))

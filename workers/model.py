@@ -17,6 +17,9 @@ from workers.tokenizer import Tokenizer
 BUNDLED = Path(__file__).parent / "checkpoints" / "echo-mini" / "echo-mini.pth"
 """The small model that comes with the package, for a farm that is given none."""
 
+PREFILL_TOKENS = 512
+"""Tokens of prompts that are fed in a step while nobody generates."""
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -45,7 +48,13 @@ def load(settings: Settings) -> Model:
             path,
             f"made for {loaded.shape.vocabulary} tokens, but the vocabulary goes to {vocabulary.largest_id}",
         )
-    model = RWKV7(loaded, _DTYPES[settings.echo_dtype])
+    model = RWKV7(
+        loaded,
+        _DTYPES[settings.echo_dtype],
+        slots=settings.echo_slots,
+        max_tokens=settings.echo_slots + PREFILL_TOKENS,
+        kernels=settings.echo_kernels,
+    )
     model_id = _id(loaded.digest, vocabulary.digest)
     answers_id = _id(model_id, settings.echo_dtype, membranes.fingerprint())
     return Model(model_id, answers_id, path.stem, model, vocabulary)

@@ -1,9 +1,9 @@
-"""The RWKV-7 recurrence over many tokens at once, as matrix products over chunks; it is differentiable too.
+"""The RWKV-7 recurrence in plain torch: a token at a time, and many at once as matrix products over chunks.
 
-S_t = S_{t-1} diag(w_t) + (S_{t-1} a_t) b_t^T + v_t k_t^T and y_t = S_t r_t. With W_t the product of a chunk's decays
-up to t, and â_t = W_{t-1} a_t, b̂_t = b_t / W_t, k̂_t = k_t / W_t, r̂_t = W_t r_t, what the state says to a_t is
-u_t = S_0 â_t + sum_{i<t} (u_i (b̂_i · â_t) + v_i (k̂_i · â_t)): a triangular system, which is solved for all chunks at
-once. Only S_0 goes from chunk to chunk. Source: the delta rule's WY form (arXiv 2406.06484).
+Both are differentiable. S_t = S_{t-1} diag(w_t) + (S_{t-1} a_t) b_t^T + v_t k_t^T and y_t = S_t r_t. With W_t the
+product of a chunk's decays up to t, and â_t = W_{t-1} a_t, b̂_t = b_t / W_t, k̂_t = k_t / W_t, r̂_t = W_t r_t, what
+the state says to a_t is u_t = S_0 â_t + sum_{i<t} (u_i (b̂_i · â_t) + v_i (k̂_i · â_t)): a triangular system, which is
+solved for all chunks at once. Only S_0 goes from chunk to chunk. Source: the delta rule's WY form (arXiv 2406.06484).
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ CHUNK = 16
 
 _FORGOTTEN = 1e-12
 """What a decay of 0 counts as."""
+
+
+def step(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """y (B, H, N) of one token for each of B states (B, H, N, N), and the states after it; all are (B, H, N)."""
+    read = state @ a.unsqueeze(-1)
+    state = state * w.unsqueeze(-2) + read * b.unsqueeze(-2) + v.unsqueeze(-1) * k.unsqueeze(-2)
+    return (state @ r.unsqueeze(-1)).squeeze(-1), state
 
 
 def chunked(r: Tensor, w: Tensor, k: Tensor, v: Tensor, a: Tensor, b: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

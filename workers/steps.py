@@ -15,7 +15,7 @@ from echo_tasks.errors import (
     EngineStopped,
     GenerationError,
     JobNotFound,
-    PromptRejected,
+    RequestRejected,
 )
 from echo_tasks.ledger import Claim, Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Usage
@@ -124,7 +124,7 @@ class Steps:
             log.error("step failed", exc_info=not isinstance(error, GenerationError), error=str(error))
             return StepOutput(
                 error=str(error) or repr(error),
-                rejected=isinstance(error, PromptRejected),
+                rejected=isinstance(error, RequestRejected),
                 node=self._node,
                 elapsed_ms=_ms_since(started),
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from feeding import fed
 from torch import Tensor
 
 from training import wkv as kernel
@@ -43,9 +44,9 @@ def test_its_state_dict_is_a_checkpoint_that_is_served_alike(model: RWKV7, tmp_p
     tokens, fresh = rows(20, (0,))
     with torch.no_grad():
         expected = model(tokens, fresh)[0]
-    state = served.zero_state()
+    slot = served.slots.take()
     for position, token in enumerate(tokens[0].tolist()):
-        torch.testing.assert_close(served.forward([token], state), expected[position], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(fed(served, slot, [token]), expected[position], rtol=1e-4, atol=1e-4)
 
 
 def test_documents_in_a_row_know_nothing_of_each_other(model: RWKV7) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from feeding import MAX_TOKENS
 
 from bench import untrained
 from workers import checkpoint
 from workers import tokenizer as vocabulary
 from workers.engine import Engine
-from workers.rwkv7 import RWKV7
+from workers.rwkv7 import RWKV7, Kernels
 from workers.tokenizer import Tokenizer
 
 MAX_PROMPT_TOKENS = 1024
@@ -38,19 +39,33 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", params=["fused", "plain"])
+def kernels(request: pytest.FixtureRequest) -> Kernels:
+    """Every implementation of the layers and the sampler."""
+    return request.param  # type: ignore[no-any-return]
+
+
 @pytest.fixture(scope="session")
-def model(checkpoint_path: Path) -> RWKV7:
-    """The tiny model in fp32."""
-    return RWKV7(checkpoint.load(checkpoint_path), torch.float32)
+def make_model(checkpoint_path: Path, kernels: Kernels) -> Callable[[int], RWKV7]:
+    """The tiny model in fp32, with as many slots as asked for."""
+    loaded = checkpoint.load(checkpoint_path)
+    return lambda slots: RWKV7(loaded, torch.float32, slots=slots, max_tokens=MAX_TOKENS, kernels=kernels)
 
 
 @pytest.fixture
-def start_engine(model: RWKV7, tokenizer: Tokenizer) -> Iterator[Callable[..., Engine]]:
-    """Starts an engine: `start_engine(another_model, slots=2)`. All are stopped at the end."""
+def model(make_model: Callable[[int], RWKV7]) -> RWKV7:
+    """The tiny model with two slots."""
+    return make_model(2)
+
+
+@pytest.fixture
+def start_engine(make_model: Callable[[int], RWKV7], tokenizer: Tokenizer) -> Iterator[Callable[..., Engine]]:
+    """Starts an engine: `start_engine(another_model)` or `start_engine(slots=2)`. All are stopped at the end."""
     started: list[Engine] = []
 
-    def start(another: Any = None, **options: Any) -> Engine:
-        engine = Engine(another or model, tokenizer, **{"max_prompt_tokens": MAX_PROMPT_TOKENS} | options)
+    def start(another: Any = None, *, slots: int = 1, **options: Any) -> Engine:
+        model = another or make_model(slots)
+        engine = Engine(model, tokenizer, **{"max_prompt_tokens": MAX_PROMPT_TOKENS} | options)
         engine.start()
         started.append(engine)
         return engine

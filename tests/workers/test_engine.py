@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 import pytest
 import torch
+from feeding import MAX_TOKENS, fed
 from structlog.testing import capture_logs
 from torch import Tensor
 
-from echo_tasks.errors import EngineStopped, GenerationError, PromptRejected
-from workers.engine import PREFILL_CHUNK_TOKENS, Engine
-from workers.rwkv7 import RWKV7, State
+from echo_tasks.errors import DeadlineExceeded, EngineFull, EngineStopped, GenerationError, RequestRejected
+from workers.batch import Batch
+from workers.engine import PREFILL_TOKENS, Engine
+from workers.rwkv7 import RWKV7
 from workers.scheduler import Scheduler
 from workers.sequence import Generation, GenerationRequest, Sampling
 from workers.tokenizer import Tokenizer
@@ -42,32 +45,35 @@ def same_answer(one: Generation, other: Generation) -> bool:
 
 
 class Around:
-    """A model that does as the tiny one, but calls `before` with the tokens of each forward pass."""
+    """A model that does as another one, but calls `before` with the batch of each forward pass."""
 
-    def __init__(self, model: RWKV7, before: Callable[[list[int]], None]) -> None:
-        self.shape = model.shape
-        self.zero_state = model.zero_state
+    def __init__(self, model: RWKV7, before: Callable[[Batch], None]) -> None:
+        self.shape, self.slots, self.max_tokens = model.shape, model.slots, model.max_tokens
+        self.sampler = model.sampler
         self._forward = model.forward
         self._before = before
 
-    def forward(self, tokens: list[int], state: State) -> Tensor:
-        self._before(tokens)
-        return self._forward(tokens, state)
+    def forward(self, batch: Batch) -> Tensor:
+        self._before(batch)
+        return self._forward(batch)
 
 
-class Script:
+class Script(Around):
     """A model that says the given tokens to every prompt, one a forward pass."""
 
     def __init__(self, model: RWKV7, tokens: list[int]) -> None:
-        self.shape = model.shape
+        super().__init__(model, lambda batch: None)
         self._tokens = tokens
+        self._line = iter(tokens)
+        self._last: tuple[int, ...] = ()
 
-    def zero_state(self) -> Iterator[int]:
-        return iter(self._tokens)
-
-    def forward(self, tokens: list[int], state: Iterator[int]) -> Tensor:
-        logits = torch.zeros(self.shape.vocabulary)
-        logits[next(state)] = 99
+    def forward(self, batch: Batch) -> Tensor:
+        (segment,) = batch.segments
+        if segment.tokens != self._last:  # a prompt, not what was said before
+            self._line = iter(self._tokens)
+        self._last = (next(self._line),)
+        logits = torch.zeros(1, self.shape.vocabulary)
+        logits[0, self._last[0]] = 99
         return logits
 
 
@@ -206,10 +212,10 @@ def test_penalties_keep_a_model_from_repeating(model: RWKV7, start_engine: Start
 def test_the_mean_log_probability_is_the_models_own(engine: Engine, model: RWKV7, tokenizer: Tokenizer) -> None:
     """It is the mean over the chosen tokens, of the model's distribution without undecodable ids."""
     answer = ask(engine, replace(SEEDED, temperature=0.5, presence_penalty=1.0, max_tokens=5))
-    state, fed, total = model.zero_state(), tokenizer.encode(PROMPT), 0.0
+    slot, tokens, total = model.slots.take(), tokenizer.encode(PROMPT), 0.0
     for token in answer.tokens:
-        total += float(model.forward(fed, state)[:65530].log_softmax(0)[token])
-        fed = [token]
+        total += float(fed(model, slot, tokens)[:65530].log_softmax(0)[token])
+        tokens = [token]
     assert answer.mean_logprob == pytest.approx(total / 5, rel=1e-4)
 
 
@@ -223,25 +229,25 @@ def test_an_answer_tells_its_measures(engine: Engine, tokenizer: Tokenizer) -> N
 
 def test_a_long_prompt_is_fed_in_chunks(model: RWKV7, tokenizer: Tokenizer, start_engine: StartEngine) -> None:
     """Every prompt token is fed once and in order, at most a chunk at a time."""
-    fed: list[list[int]] = []
+    batches: list[Batch] = []
     prompt = "天地" * 300
-    ask(start_engine(Around(model, fed.append)), replace(GREEDY, max_tokens=1), prompt)
-    assert [len(chunk) for chunk in fed] == [PREFILL_CHUNK_TOKENS, PREFILL_CHUNK_TOKENS, 600 - 2 * PREFILL_CHUNK_TOKENS]
-    assert list(chain(*fed)) == tokenizer.encode(prompt)
+    ask(start_engine(Around(model, batches.append)), replace(GREEDY, max_tokens=1), prompt)
+    assert [len(batch.tokens) for batch in batches] == [MAX_TOKENS, MAX_TOKENS, 600 - 2 * MAX_TOKENS]
+    assert [batch.segments[0].wanted for batch in batches] == [False, False, True]
+    assert list(chain(*(batch.tokens for batch in batches))) == tokenizer.encode(prompt)
 
 
 def test_a_long_prompt_does_not_hold_up_its_neighbours(model: RWKV7, start_engine: StartEngine) -> None:
-    """Between the chunks of one prompt the other running sequences get their tokens."""
-    lengths: list[int] = []
-    engine = start_engine(Around(model, lambda tokens: lengths.append(len(tokens))), slots=2)
+    """With every chunk of a prompt, which is shorter then, the other running sequences get their tokens."""
+    lengths: list[list[int]] = []
+    engine = start_engine(Around(model, lambda batch: lengths.append([len(one.tokens) for one in batch.segments])))
     first = threading.Event()
     short = engine.submit(
         GenerationRequest("a", ENDLESS, on_text=lambda text: first.set(), cancelled=threading.Event())
     )
     assert first.wait(PATIENCE_S)
     ask(engine, replace(GREEDY, max_tokens=1), "天地" * 300)
-    chunks = [at for at, length in enumerate(lengths) if length > 1]
-    assert [later - earlier for earlier, later in pairwise(chunks)] == [2, 2]
+    assert [step for step in lengths if len(step) == 2] == [[1, PREFILL_TOKENS]] * 6 + [[1, 600 - 6 * PREFILL_TOKENS]]
     assert not short.done()
 
 
@@ -261,11 +267,11 @@ def test_a_running_answer_can_be_cancelled(engine: Engine) -> None:
 
 
 def test_a_waiting_request_can_be_cancelled(
-    model: RWKV7, tokenizer: Tokenizer, start_engine: StartEngine, gate: Gate
+    make_model: Callable[[int], RWKV7], tokenizer: Tokenizer, start_engine: StartEngine, gate: Gate
 ) -> None:
     """A request that is cancelled before it runs is answered with no tokens, and costs no forward pass."""
-    fed: list[list[int]] = []
-    engine = start_engine(Around(model, fed.append))
+    batches: list[Batch] = []
+    engine = start_engine(Around(make_model(1), batches.append))
     busy(engine, gate)
     request = GenerationRequest("cancelled", ENDLESS)
     future = engine.submit(request)
@@ -273,27 +279,27 @@ def test_a_waiting_request_can_be_cancelled(
     gate.opened.set()
     answer = future.result(PATIENCE_S)
     assert (answer.finish_reason, answer.tokens, answer.text) == ("cancelled", (), "")
-    assert tokenizer.encode("cancelled") not in fed
+    assert tokenizer.encode("cancelled") not in [batch.tokens for batch in batches]
 
 
 def test_a_prompt_can_be_cancelled_while_it_is_fed(model: RWKV7, start_engine: StartEngine) -> None:
     """The chunks that are left of a long prompt are not fed."""
-    fed: list[list[int]] = []
+    batches: list[Batch] = []
     request = GenerationRequest("天地" * 300, ENDLESS)
 
-    def before(tokens: list[int]) -> None:
-        fed.append(tokens)
+    def before(batch: Batch) -> None:
+        batches.append(batch)
         request.cancelled.set()
 
     answer = start_engine(Around(model, before)).submit(request).result(PATIENCE_S)
-    assert (answer.finish_reason, answer.tokens, len(fed)) == ("cancelled", (), 1)
+    assert (answer.finish_reason, answer.tokens, len(batches)) == ("cancelled", (), 1)
 
 
 @pytest.mark.parametrize("prompt", ["", "天地" * 11])
 def test_a_prompt_that_cannot_be_answered_is_rejected(start_engine: StartEngine, prompt: str) -> None:
-    """An empty prompt and one over the limit raise PromptRejected, which names the field."""
+    """An empty prompt and one over the limit raise RequestRejected, which names the field."""
     engine = start_engine(max_prompt_tokens=21)
-    with pytest.raises(PromptRejected) as caught:
+    with pytest.raises(RequestRejected) as caught:
         engine.submit(GenerationRequest(prompt, GREEDY))
     assert caught.value.field == "prompt"
     assert ask(engine, prompt=("天地" * 11)[:21]).prompt_tokens == 21
@@ -337,35 +343,96 @@ def test_stop_may_be_called_twice(engine: Engine) -> None:
     engine.stop()
 
 
-@pytest.mark.parametrize("fault", [RuntimeError("shape"), MemoryError("no room"), GenerationError("not this one")])
-def test_a_fault_of_the_model_costs_one_request(model: RWKV7, start_engine: StartEngine, fault: Exception) -> None:
-    """A forward pass that raises fails its own request; its neighbour and the next are answered."""
+@pytest.mark.parametrize("fault", [RuntimeError("shape"), MemoryError("no room")])
+def test_a_fault_of_the_model_costs_one_step(model: RWKV7, start_engine: StartEngine, fault: Exception) -> None:
+    """A forward pass that raises fails the requests that were in it; the next are answered."""
 
-    def before(tokens: list[int]) -> None:
-        if len(tokens) == 2:
+    def before(batch: Batch) -> None:
+        if 2 in [len(segment.tokens) for segment in batch.segments]:
             raise fault
 
     died: list[bool] = []
-    engine = start_engine(Around(model, before), slots=2, on_death=lambda: died.append(True))
-    neighbour = engine.submit(GenerationRequest(PROMPT, GREEDY))
-    failing = engine.submit(GenerationRequest("天地", GREEDY))
-    error = failing.exception(PATIENCE_S)
+    engine = start_engine(Around(model, before), on_death=lambda: died.append(True))
+    error = engine.submit(GenerationRequest("天地", GREEDY)).exception(PATIENCE_S)
     assert isinstance(error, GenerationError)
-    assert error is fault or error.__cause__ is fault
-    assert neighbour.result(PATIENCE_S).finish_reason == "length"
-    assert ask(engine).finish_reason == "length"
+    assert error.__cause__ is fault
+    assert all(ask(engine).finish_reason == "length" for _ in range(3))
     assert not died
 
 
 def test_logits_that_are_no_numbers_cost_one_request(model: RWKV7, start_engine: StartEngine) -> None:
-    """A model that says NaN fails the request with GenerationError, and the next one is answered."""
-    broken = Around(model, lambda tokens: None)
-    engine = start_engine(broken)
-    broken._forward = lambda tokens, state: torch.full((65536,), math.nan)
+    """A row of NaN fails its own request; its neighbour in the batch and the next one are answered."""
+    spoiled = Around(model, lambda batch: None)
+    engine = start_engine(spoiled)
+    alone = ask(engine)
+
+    def forward(batch: Batch) -> Tensor:
+        logits = model.forward(batch)
+        if 2 in (lengths := [len(segment.tokens) for segment in batch.segments]):
+            logits[lengths.index(2)] = math.nan
+        return logits
+
+    spoiled._forward = forward
+    neighbour = engine.submit(GenerationRequest(PROMPT, GREEDY))
+    failing = engine.submit(GenerationRequest("天地", GREEDY))
     with pytest.raises(GenerationError, match="not finite"):
-        ask(engine)
-    broken._forward = model.forward
+        failing.result(PATIENCE_S)
+    assert neighbour.result(PATIENCE_S).tokens == alone.tokens
+    assert ask(engine).tokens == alone.tokens
+
+
+def test_a_deadline_ends_a_running_answer(engine: Engine) -> None:
+    """Past its deadline a request fails, at the next step."""
+    request = GenerationRequest(PROMPT, ENDLESS, deadline=time.monotonic() + 0.3)
+    with pytest.raises(DeadlineExceeded):
+        engine.submit(request).result(PATIENCE_S)
     assert ask(engine).finish_reason == "length"
+
+
+def test_a_deadline_ends_a_waiting_request(engine: Engine, gate: Gate) -> None:
+    """Past its deadline a request in line fails without having run."""
+    busy(engine, gate)
+    pieces: list[str] = []
+    late = engine.submit(GenerationRequest(PROMPT, GREEDY, on_text=pieces.append, deadline=time.monotonic()))
+    gate.opened.set()
+    with pytest.raises(DeadlineExceeded):
+        late.result(PATIENCE_S)
+    assert pieces == []
+
+
+def test_an_engine_with_a_long_line_takes_no_more(start_engine: StartEngine, gate: Gate) -> None:
+    """As many requests as allowed are in line; the next raises EngineFull, and those in line are answered."""
+    engine = start_engine(max_waiting=2)
+    busy(engine, gate)
+    waiting = [engine.submit(GenerationRequest(PROMPT, GREEDY)) for _ in range(2)]
+    with pytest.raises(EngineFull):
+        engine.submit(GenerationRequest(PROMPT, GREEDY))
+    gate.opened.set()
+    assert all(future.result(PATIENCE_S).finish_reason == "length" for future in waiting)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_tokens", 0),
+        ("temperature", -1.0),
+        ("temperature", math.nan),
+        ("top_p", 1.5),
+        ("top_k", -1),
+        ("presence_penalty", math.nan),
+        ("frequency_penalty", math.inf),
+        ("penalty_decay", 2.0),
+        ("seed", -1),
+        ("seed", 2**64),
+        ("stop", (b"",)),
+        ("stop", (b"x" * 257,)),
+    ],
+)
+def test_bad_sampling_is_rejected_by_name(engine: Engine, field: str, value: object) -> None:
+    """What no engine can serve is refused before it takes a slot, with the field's name."""
+    with pytest.raises(RequestRejected) as caught:
+        engine.submit(GenerationRequest(PROMPT, replace(GREEDY, **{field: value})))  # type: ignore[arg-type]
+    assert caught.value.field == field
 
 
 def test_the_death_of_the_loop_is_told(start_engine: StartEngine, monkeypatch: pytest.MonkeyPatch) -> None:

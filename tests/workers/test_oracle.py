@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from feeding import MAX_TOKENS, fed
 from torch import Tensor
 
-from workers.engine import PREFILL_CHUNK_TOKENS, Engine
+from workers.batch import Batch, Segment
+from workers.engine import Engine
 from workers.rwkv7 import RWKV7
 from workers.sequence import GenerationRequest, Sampling
 from workers.tokenizer import END_OF_TEXT, Tokenizer
@@ -46,7 +48,7 @@ PROMPTS = (
     "word " * 60,
 )
 
-CHUNK = PREFILL_CHUNK_TOKENS
+CHUNK = MAX_TOKENS
 LENGTHS = (CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 600)
 
 
@@ -100,32 +102,57 @@ def test_chunks_change_no_token(oracle: Any, engine: Engine, tokenizer: Tokenize
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_logits_are_the_packages(oracle: Any, model: RWKV7, tokenizer: Tokenizer, prompt: str) -> None:
     """After a whole prompt, and after one token more, the logits are the package's."""
-    ids = tokenizer.encode(prompt)
-    state = model.zero_state()
+    ids, slot = tokenizer.encode(prompt), model.slots.take()
     theirs, their_state = oracle.forward(ids, None)
-    assert_close(model.forward(ids, state), theirs)
+    assert_close(fed(model, slot, ids), theirs)
     theirs, _ = oracle.forward(ids[0], their_state)
-    assert_close(model.forward(ids[:1], state), theirs)
+    assert_close(fed(model, slot, ids[:1]), theirs)
 
 
-@pytest.mark.parametrize("split", [1, 7, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize("split", [1, 7, 16, 199])
 def test_logits_and_state_do_not_depend_on_chunks(oracle: Any, model: RWKV7, tokenizer: Tokenizer, split: int) -> None:
     """A prompt in two parts leaves the package's logits and state, and so a whole one's."""
-    ids = tokenizer.encode(prompt_of(CHUNK + 44))
-    state = model.zero_state()
-    model.forward(ids[:split], state)
+    ids, slot = tokenizer.encode(prompt_of(200)), model.slots.take()
+    fed(model, slot, ids[:split])
     theirs, their_state = oracle.forward(ids, None)
-    assert_close(model.forward(ids[split:], state), theirs)
+    assert_close(fed(model, slot, ids[split:]), theirs)
     for layer in range(model.shape.layers):
         shift, wkv, mix = their_state[3 * layer : 3 * layer + 3]
-        assert_close(state.shift[layer, 0, 0], shift)
-        assert_close(state.shift[layer, 1, 0], mix)
-        assert_close(state.wkv[layer, 0], wkv)
+        assert_close(model.slots.shift[layer, 0, slot], shift)
+        assert_close(model.slots.shift[layer, 1, slot], mix)
+        assert_close(model.slots.wkv[layer, slot], wkv)
 
 
-def test_one_sequence_leaves_another_alone(oracle: Any, model: RWKV7, tokenizer: Tokenizer) -> None:
-    """Two sequences that take turns each have the logits of running alone."""
-    first, second = model.zero_state(), model.zero_state()
-    model.forward(tokenizer.encode("one two"), first)
-    model.forward(tokenizer.encode("天地玄黃"), second)
-    assert_close(model.forward([66], first), oracle.forward([*tokenizer.encode("one two"), 66], None)[0])
+def test_sequences_of_one_batch_leave_each_other_alone(oracle: Any, make_model: Any, tokenizer: Tokenizer) -> None:
+    """Chunks and single tokens of several sequences, fed together, have the logits of running alone."""
+    model, texts = make_model(4), ("one two three", "天地玄黃", "a", "User: hi\n\nAssistant:")
+    slots = [model.slots.take() for _ in texts]
+    left = {slot: tokenizer.encode(text) for slot, text in zip(slots, texts, strict=True)}
+    ids = {slot: list(tokens) for slot, tokens in left.items()}
+    for size in (2, 1, 3, 100):
+        segments = [Segment(slot, tuple(tokens[: size + slot])) for slot, tokens in left.items() if tokens]
+        logits = model.forward(Batch(tuple(segments)))
+        for segment, row in zip(segments, logits, strict=True):
+            del left[segment.slot][: len(segment.tokens)]
+            seen = ids[segment.slot][: len(ids[segment.slot]) - len(left[segment.slot])]
+            assert_close(row, oracle.forward(seen, None)[0])
+    assert not any(left.values())
+
+
+def test_only_what_is_wanted_has_logits(model: RWKV7, tokenizer: Tokenizer) -> None:
+    """A segment that is not wanted has no row, and moves its slot on all the same."""
+    first, second = model.slots.take(), model.slots.take()
+    ids = tuple(tokenizer.encode("天地玄黃"))
+    logits = model.forward(Batch((Segment(first, ids[:2], wanted=False), Segment(second, ids))))
+    assert logits.shape == (1, 65536)
+    whole = logits[0].clone()
+    assert_close(fed(model, first, ids[2:]), whole)
+
+
+def test_a_slot_that_is_taken_again_has_forgotten(model: RWKV7) -> None:
+    """A slot given back and taken again is in the state before the first token."""
+    slot = model.slots.take()
+    first = fed(model, slot, [66, 67])
+    model.slots.give_back(slot)
+    assert model.slots.take() == slot
+    assert_close(fed(model, slot, [66, 67]), first)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from workers.scheduler import Scheduler
+from echo_tasks.errors import EngineFull
+from workers.scheduler import AGE_S, Scheduler
 from workers.sequence import GenerationRequest, Sampling, Sequence
 
 
-def sequence(priority: int = 1) -> Sequence:
-    return Sequence.start(GenerationRequest("x", Sampling(), priority), [1])
+def sequence(priority: int = 1, tokens: int = 1, at: float = 0.0) -> Sequence:
+    """A sequence with a prompt of so many tokens, submitted at a moment."""
+    started = Sequence.start(GenerationRequest("x", Sampling(), priority), [1] * tokens)
+    started.submitted_at = at
+    return started
+
+
+def scheduler_of(slots: int, *, prefill_tokens: int = 4, max_tokens: int = 8, max_waiting: int = 100) -> Scheduler:
+    return Scheduler(slots, prefill_tokens=prefill_tokens, max_tokens=max_tokens, max_waiting=max_waiting)
 
 
 def same(found: list[Sequence], expected: list[Sequence]) -> bool:
@@ -25,7 +37,7 @@ class Line(RuleBasedStateMachine):
     def start(self, slots: int) -> None:
         """Start with some slots, all free."""
         self.slots = slots
-        self.scheduler = Scheduler(slots)
+        self.scheduler = scheduler_of(slots)
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
 
@@ -74,7 +86,7 @@ TestLine = Line.TestCase
 
 def test_priority_then_arrival() -> None:
     """The higher priority runs first, and of equals the one that came first."""
-    scheduler = Scheduler(1)
+    scheduler = scheduler_of(1)
     low, high, late = sequence(1), sequence(9), sequence(9)
     for one in (low, high, late):
         scheduler.add(one)
@@ -87,10 +99,83 @@ def test_priority_then_arrival() -> None:
 
 def test_a_running_sequence_keeps_its_slot() -> None:
     """A higher priority that comes later waits for a slot."""
-    scheduler = Scheduler(1)
+    scheduler = scheduler_of(1)
     first, urgent = sequence(1), sequence(10)
     scheduler.add(first)
     scheduler.admit()
     scheduler.add(urgent)
     assert scheduler.admit() == []
     assert same(scheduler.running, [first])
+
+
+def test_age_outweighs_priority() -> None:
+    """One that has waited AGE_S for every step of priority between them comes first: nobody starves."""
+    for waited, first in ((9 * AGE_S - 1, "urgent"), (9 * AGE_S + 1, "old")):
+        scheduler = scheduler_of(1)
+        old, urgent = sequence(1, at=0), sequence(10, at=waited)
+        scheduler.add(urgent)
+        scheduler.add(old)
+        assert same(scheduler.admit(), [{"old": old, "urgent": urgent}[first]])
+
+
+def test_a_full_line_takes_no_more() -> None:
+    """The line has a length; those that run do not count."""
+    scheduler = scheduler_of(1, max_waiting=1)
+    scheduler.add(sequence())
+    scheduler.admit()
+    scheduler.add(sequence())
+    with pytest.raises(EngineFull):
+        scheduler.add(sequence())
+    assert scheduler.waiting == 1
+
+
+def test_cancelled_and_late_ones_are_taken_out() -> None:
+    """Both the running and those in line; the others stay as they were."""
+    scheduler = scheduler_of(2)
+    kept, cancelled, waiting, late = (sequence(at=at) for at in range(4))
+    late.request = replace(late.request, deadline=5.0)
+    for one in (kept, cancelled, waiting, late):
+        scheduler.add(one)
+    scheduler.admit()
+    cancelled.request.cancelled.set()
+    assert same(scheduler.over(4.0), [cancelled])
+    assert same(scheduler.over(5.0), [late])
+    assert scheduler.over(6.0) == []
+    assert same(scheduler.everything(), [kept, waiting])
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=8),
+    slots=st.integers(1, 6),
+    prefill_tokens=st.integers(1, 8),
+    room=st.integers(0, 12),
+)
+def test_every_prompt_is_fed_whole_and_nobody_who_generates_waits(
+    lengths: list[int], slots: int, prefill_tokens: int, room: int
+) -> None:
+    """A step keeps to its budgets, every generating sequence is in it, and whoever was admitted first is fed first."""
+    max_tokens = slots + prefill_tokens + room
+    scheduler = scheduler_of(slots, prefill_tokens=prefill_tokens, max_tokens=max_tokens)
+    for at, length in enumerate(lengths):
+        scheduler.add(sequence(tokens=length, at=at))
+    said = 0
+    while not scheduler.idle:
+        scheduler.admit()
+        generating = [one for one in scheduler.running if not one.in_prefill]
+        plan = scheduler.plan()
+        assert plan
+        assert all(any(one is fed and count == 1 for fed, count in plan) for one in generating)
+        prompts = [(one, count) for one, count in plan if one.in_prefill]
+        fed = sum(count for _, count in prompts)
+        assert fed <= (prefill_tokens if generating else max_tokens)
+        assert sum(count for _, count in plan) <= max_tokens
+        assert all(count == one.unfed for one, count in prompts[:-1])
+        for one, count in plan:
+            one.feed(count) if one.in_prefill else None
+            if one.in_prefill:
+                continue
+            one.tokens.append(1)
+            if len(one.tokens) == 3:
+                said += 1
+                scheduler.release(one)
+    assert said == len(lengths)

@@ -11,7 +11,7 @@ from celery.exceptions import Reject
 
 from echo_tasks import connections, keys
 from echo_tasks.dispatch import Publisher
-from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError, PromptRejected
+from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError, RequestRejected
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
 from echo_tasks.messages import JobResult, JobSpec, JobStatus, StepOutput
@@ -187,7 +187,7 @@ def test_a_failed_membrane_degrades_the_job(bench: Bench, error: Exception) -> N
 
 
 @pytest.mark.parametrize(
-    ("error", "rejected"), [(PromptRejected("prompt", "too long"), True), (GenerationError("no"), False)]
+    ("error", "rejected"), [(RequestRejected("prompt", "too long"), True), (GenerationError("no"), False)]
 )
 def test_a_job_fails_when_all_its_membranes_do(bench: Bench, error: Exception, rejected: bool) -> None:
     """The error names each membrane's reason, and tells a request that can never be answered from a fault."""

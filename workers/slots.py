@@ -1,0 +1,35 @@
+"""The states of all sequences that a worker holds, in memory that is taken once."""
+
+from __future__ import annotations
+
+import torch
+
+from workers.checkpoint import HEAD_SIZE, Shape
+
+
+class Slots:
+    """The states of up to `count` sequences: token shifts and WKV matrices. Not for two threads at a time."""
+
+    def __init__(self, shape: Shape, count: int, dtype: torch.dtype, device: str = "cpu") -> None:
+        self.count = count
+        self.shift = torch.zeros(shape.layers, 2, count, shape.width, dtype=dtype, device=device)
+        """(L, 2, S, C): the previous input of each layer's time mix and channel mix."""
+        self.wkv = torch.zeros(shape.layers, count, shape.heads, HEAD_SIZE, HEAD_SIZE, device=device)
+        """(L, S, H, 64, 64) fp32: rows are value indices, columns key indices."""
+        self._free = list(reversed(range(count)))
+
+    def take(self) -> int:
+        """A free slot, in the state before the first token. Raises IndexError when none is free."""
+        slot: int = self._free.pop()
+        self.shift[:, :, slot] = 0
+        self.wkv[:, slot] = 0
+        return slot
+
+    def give_back(self, slot: int) -> None:
+        """Have the slot free again."""
+        self._free.append(slot)
+
+    @property
+    def bytes(self) -> int:
+        """What all the slots take."""
+        return self.shift.nbytes + self.wkv.nbytes
