@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workers.checkpoint import HEAD_SIZE
 
-LAYERS, WIDTH, VOCABULARY, LOW_RANK = 2, 128, 65536, 32
+LAYERS, WIDTH, VOCABULARY = 2, 128, 65536
 
 
 def weights(
@@ -43,12 +43,18 @@ def weights(
             f"{block}.att.k_a": vector(0.8, 1.2),
             f"{block}.att.r_k": normal(width // HEAD_SIZE, HEAD_SIZE, scale=0.1),
         }
-        for name in "wavg":
-            tensors[f"{block}.att.{name}1"] = normal(width, LOW_RANK, scale=width**-0.5)
-            tensors[f"{block}.att.{name}2"] = normal(LOW_RANK, width, scale=LOW_RANK**-0.5)
+        for name, rank in _ranks(width).items():
+            tensors[f"{block}.att.{name}1"] = normal(width, rank, scale=width**-0.5)
+            tensors[f"{block}.att.{name}2"] = normal(rank, width, scale=rank**-0.5)
         for name in ("receptance", "key", "value", "output"):
             tensors[f"{block}.att.{name}.weight"] = normal(width, width, scale=width**-0.5)
         tensors[f"{block}.ffn.x_k"] = vector(0, 1)
         tensors[f"{block}.ffn.key.weight"] = normal(inner, width, scale=width**-0.5)
         tensors[f"{block}.ffn.value.weight"] = normal(width, inner, scale=inner**-0.5)
     return tensors | norm("ln_out") | {"head.weight": normal(vocabulary, width, scale=0.25)}
+
+
+def _ranks(width: int) -> dict[str, int]:
+    """The low ranks of an official model of this width (RWKV-LM, RWKV-v7/train_temp/src/model.py)."""
+    sizes = {"w": 1.8 * width**0.5, "a": 1.8 * width**0.5, "v": 1.3 * width**0.5, "g": 0.6 * width**0.8}
+    return {name: max(32, 32 * round(size / 32)) for name, size in sizes.items()}

@@ -62,6 +62,9 @@ class Settings(BaseModel):
     echo_kernels: Literal["fused", "plain"] = Field(
         "fused", description="what runs the model's layers: compiled kernels, or torch alone"
     )
+    echo_threads: int | None = Field(
+        None, ge=1, le=1024, description="threads of the engine; unset: the cores that the process may use"
+    )
     echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
     echo_grace_s: float = Field(
         3, ge=0, le=3600, description="seconds that a stopping worker gives running steps before it hands them back"

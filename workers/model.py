@@ -10,7 +10,7 @@ import torch
 
 from echo_tasks.errors import CheckpointError
 from echo_tasks.settings import Settings
-from workers import checkpoint, membranes, tokenizer
+from workers import checkpoint, cores, membranes, tokenizer
 from workers.rwkv7 import RWKV7
 from workers.tokenizer import Tokenizer
 
@@ -40,6 +40,7 @@ class Model:
 
 def load(settings: Settings) -> Model:
     """Load the model once for this process. Raises CheckpointError."""
+    torch.set_num_threads(settings.echo_threads or cores.usable())
     path = settings.echo_model or BUNDLED
     loaded = checkpoint.load(path)
     vocabulary = tokenizer.load(settings.echo_vocab or _vocabulary_beside(path))
