@@ -59,14 +59,14 @@ class Scheduler:
 
     def over(self, now: float) -> list[Sequence]:
         """Take out all that were cancelled or are past their deadline, running or in line."""
-        gone = [sequence for sequence in self.everything() if sequence.is_over(now)]
-        for sequence in gone:
-            if sequence in self.running:
-                self.running.remove(sequence)
-        if len(gone) > 0:
-            self._waiting = [entry for entry in self._waiting if entry[2] not in gone]
+        asked = [(entry, entry[2].is_over(now)) for entry in self._waiting]  # once: a cancellation may come meanwhile
+        if any(is_over for _, is_over in asked):
+            self._waiting = [entry for entry, is_over in asked if not is_over]
             heapq.heapify(self._waiting)
-        return gone
+        gone = [sequence for sequence in self.running if sequence.is_over(now)]
+        for sequence in gone:
+            self.running.remove(sequence)
+        return gone + [entry[2] for entry, is_over in asked if is_over]
 
     def everything(self) -> list[Sequence]:
         """All sequences, those running first."""
