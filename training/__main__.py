@@ -117,7 +117,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=1024, help="tokens a row")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between two lines of progress")
-    parser.add_argument("--judge-every", type=int, default=1000, metavar="STEPS", help="between looks at held-out words")
+    parser.add_argument(
+        "--judge-every", type=int, default=1000, metavar="STEPS", help="between looks at held-out words"
+    )
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="without torch.compile")
     return parser.parse_args()
 
