@@ -157,7 +157,7 @@ def load(_: Any, array: Any, at: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def store(_: Any, array: Any, at: Any, value: Any) -> Any:
-    """Set an element to an fp32 value, rounded to the nearest (ties to even) of a shorter format."""
+    """Set an element to an fp32 value, rounded to the nearest (ties to even) of a shorter format, or to an integer."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         element = values[2]
@@ -171,7 +171,8 @@ def store(_: Any, array: Any, at: Any, value: Any) -> Any:
         builder.store(element, builder.gep(values[0], [values[1]], inbounds=True))
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, types.float32), code
+    taken = types.int64 if array.dtype == types.int64 else types.float32
+    return types.void(array, types.int64, taken), code
 
 
 @intrinsic  # type: ignore[untyped-decorator]
