@@ -131,6 +131,8 @@ def test_sequences_of_one_batch_leave_each_other_alone(oracle: Any, make_model: 
     ids = {slot: list(tokens) for slot, tokens in left.items()}
     for size in (2, 1, 3, 100):
         segments = [Segment(slot, tuple(tokens[: size + slot])) for slot, tokens in left.items() if tokens]
+        if not segments:
+            break
         logits = model.forward(Batch(tuple(segments)))
         for segment, row in zip(segments, logits, strict=True):
             del left[segment.slot][: len(segment.tokens)]
