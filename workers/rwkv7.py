@@ -6,6 +6,7 @@ Source of the recurrence: RWKV-7 "Goose" (arXiv 2503.14456), and the `rwkv` pack
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -54,10 +55,11 @@ class RWKV7:
         weights = {name: tensor.squeeze().to(dtype) for name, tensor in checkpoint.tensors.items()}
         norm = weights["blocks.0.ln0.weight"], weights["blocks.0.ln0.bias"]
         self._embedding = F.layer_norm(weights["emb.weight"], (self.shape.width,), *norm)
-        self._head = weights["head.weight"]
         self._norm_out = weights["ln_out.weight"], weights["ln_out.bias"]
         blocks = [_block(weights, layer, self.shape) for layer in range(self.shape.layers)]
         self._kernels = kernels
+        head = weights["head.weight"]
+        self._head = fused.linear(head) if kernels == "fused" else partial(F.linear, weight=head)
         self._layers: Layers = (
             fused.Layers(blocks, self.slots, max_tokens) if kernels == "fused" else plain.Layers(blocks, self.slots)
         )
@@ -72,7 +74,7 @@ class RWKV7:
     def forward(self, batch: Batch) -> Tensor:
         """Feed every segment to its slot; logits (wanted segments, V), good until the next call."""
         x = self._layers.forward(self._embedding[torch.tensor(batch.tokens)], batch)
-        return F.linear(F.layer_norm(x, (self.shape.width,), *self._norm_out), self._head)
+        return self._head(F.layer_norm(x, (self.shape.width,), *self._norm_out))
 
 
 def _block(weights: dict[str, Tensor], layer: int, shape: Shape) -> plain.Block:

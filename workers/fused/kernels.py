@@ -80,8 +80,8 @@ def enter_time(table: Any) -> None:
 
     A token's `before` is the token of that index, or the shift of slot -1 - index.
     """
-    tasks, count, chunk, width = size(table, TASKS), size(table, FIRST), size(table, FIRST + 1), size(table, FIRST + 2)
-    before, x, delta, x_out = integers(table, 6), floats(table, 7), numbers(table, 8), floats(table, 9)
+    tasks, count, chunk, delta = size(table, TASKS), size(table, FIRST), size(table, FIRST + 1), numbers(table, 5)
+    width, before, x, x_out = size(table, 6), integers(table, 7), floats(table, 8), floats(table, 9)
     weight, bias, shift, h = numbers(table, 10), numbers(table, 11), numbers(table, 12), numbers(table, 13)
     scratch, mix_r, mix_k, mix_v = numbers(table, 14), numbers(table, 15), numbers(table, 16), numbers(table, 17)
     xr, xk, xv, both = numbers(table, 18), numbers(table, 19), numbers(table, 20), numbers(table, 21)
@@ -119,8 +119,8 @@ def enter_time(table: Any) -> None:
 
 def enter_channel(table: Any) -> None:
     """x' = x + delta; h = ln2(x'); the mix of h with the token before."""
-    tasks, count, chunk, width = size(table, TASKS), size(table, FIRST), size(table, FIRST + 1), size(table, FIRST + 2)
-    before, x, delta, x_out = integers(table, 6), floats(table, 7), numbers(table, 8), floats(table, 9)
+    tasks, count, chunk, delta = size(table, TASKS), size(table, FIRST), size(table, FIRST + 1), numbers(table, 5)
+    width, before, x, x_out = size(table, 6), integers(table, 7), floats(table, 8), floats(table, 9)
     weight, bias, shift, h = numbers(table, 10), numbers(table, 11), numbers(table, 12), numbers(table, 13)
     scratch, mix, out = numbers(table, 14), numbers(table, 15), numbers(table, 16)
     while True:
@@ -146,9 +146,9 @@ def enter_channel(table: Any) -> None:
 
 
 def squash(table: Any) -> None:
-    """tanh of a low rank's first columns and sigmoid of its last, in place: what w and g want."""
-    tasks, columns, tanhs, sigmoids = size(table, TASKS), size(table, FIRST), size(table, 4), size(table, 5)
-    hidden = numbers(table, 6)
+    """tanh of a low rank's columns before `tanhs`, and sigmoid of those from `low` to `high`, in place: w's and g's."""
+    tasks, hidden = size(table, TASKS), numbers(table, FIRST)
+    columns, tanhs, low, high = size(table, 4), size(table, 5), size(table, 6), size(table, 7)
     while True:
         t = ticket(table)
         if t >= tasks:
@@ -156,7 +156,7 @@ def squash(table: Any) -> None:
         at = t * columns
         for j in range(tanhs):
             store(hidden, at + j, _TWO * sigmoid(_TWO * load(hidden, at + j)) - _ONE)
-        for j in range(columns - sigmoids, columns):
+        for j in range(low, high):
             store(hidden, at + j, sigmoid(load(hidden, at + j)))
 
 
@@ -165,16 +165,12 @@ def time_mix(table: Any) -> None:
 
     What comes out is (group_norm(y) + bonus) * g; the segment's last h becomes the slot's shift.
     """
-    tasks, heads, is_first = size(table, TASKS), size(table, FIRST), size(table, 4)
-    starts, slots, states, shift, h = (
-        integers(table, 5),
-        integers(table, 6),
-        floats(table, 7),
-        numbers(table, 8),
-        numbers(table, 9),
-    )
-    rs, ks, vs, ws = numbers(table, 10), numbers(table, 11), numbers(table, 12), numbers(table, 13)
-    as_, gs, mixes, firsts = numbers(table, 14), numbers(table, 15), numbers(table, 16), numbers(table, 17)
+    tasks, rs, ks, vs = size(table, TASKS), numbers(table, FIRST), numbers(table, 4), numbers(table, 5)
+    ws, as_, gs = numbers(table, 6), numbers(table, 7), numbers(table, 8)
+    pulls, firsts = numbers(table, 9), numbers(table, 10)
+    heads, is_first = size(table, 11), size(table, 12)
+    starts, slots, states = integers(table, 13), integers(table, 14), floats(table, 15)
+    shift, h = numbers(table, 16), numbers(table, 17)
     w0, a0, v0, k_k = numbers(table, 18), numbers(table, 19), numbers(table, 20), numbers(table, 21)
     k_a, r_k, weight, bias = numbers(table, 22), numbers(table, 23), numbers(table, 24), numbers(table, 25)
     out, own = numbers(table, 26), floats(table, 27)
@@ -208,12 +204,11 @@ def time_mix(table: Any) -> None:
                 store(own, k + j, load(ks, at + j) * (_ONE + (rate - _ONE) * load(k_a, c + j)))
             if is_first:
                 for j in range(HEAD):
-                    store(firsts, at + j, load(vs, at + j))
                     store(own, v + j, load(vs, at + j))
             else:
                 for j in range(HEAD):
                     value = load(vs, at + j)
-                    pull = sigmoid(load(v0, c + j) + load(mixes, at + j))
+                    pull = sigmoid(load(v0, c + j) + load(pulls, at + j))
                     store(own, v + j, value + (load(firsts, at + j) - value) * pull)
             total = _ZERO
             for i in range(HEAD):
@@ -245,8 +240,8 @@ def time_mix(table: Any) -> None:
 
 def square(table: Any) -> None:
     """relu(k)^2 in place; the last h of each segment becomes its slot's shift."""
-    tasks, inner, width = size(table, TASKS), size(table, FIRST), size(table, 4)
-    leaves, k, shift, h = integers(table, 5), numbers(table, 6), numbers(table, 7), numbers(table, 8)
+    tasks, k, inner, width = size(table, TASKS), numbers(table, FIRST), size(table, 4), size(table, 5)
+    leaves, shift, h = integers(table, 6), numbers(table, 7), numbers(table, 8)
     while True:
         t = ticket(table)
         if t >= tasks:
