@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,17 @@ class Model:
 
 
 def load(settings: Settings) -> Model:
-    """Load the model once for this process. Raises CheckpointError."""
+    """Load the model once for this process. Raises CheckpointError.
+
+    In a thread of its own, with which its OpenMP threads end: as soon as a process has more of these than cores, libgomp
+    has them sleep at every barrier instead of spinning, and the engine's step takes half as long again.
+    """
     torch.set_num_threads(settings.echo_threads or cores.usable())
+    with ThreadPoolExecutor(1) as loader:
+        return loader.submit(_load, settings).result()
+
+
+def _load(settings: Settings) -> Model:
     path = settings.echo_model or BUNDLED
     loaded = checkpoint.load(path)
     vocabulary = tokenizer.load(settings.echo_vocab or _vocabulary_beside(path))
