@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import gc
-import importlib
 import json
-import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from bench import ceilings, untrained
+from bench.contenders import Apart, Load, llama
+from bench.contenders.echo import Echo
+from bench.contenders.llama import Llama
+from bench.contenders.package import Package
 from bench.machine import described
-from workers import checkpoint, tokenizer
-from workers.engine import Engine
-from workers.rwkv7 import RWKV7
-from workers.sequence import Generation, GenerationRequest, Sampling
+from workers import checkpoint
+from workers.slots import Slots
 
 SHAPES = {"0.1B": (12, 768), "0.4B": (24, 1024), "1.5B": (24, 2048)}
 """Layers and width of the official models."""
 
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 _VOCABULARY = 65536
-_PROMPT_TOKENS = 16
+_PACKAGE = "rwkv package"
 
 
 @dataclass(slots=True)
 class Row:
-    """One load on one engine, measured several times."""
+    """One load on one engine, measured several times; `ceiling` is what the machine would let it reach."""
 
     name: str
     load: str
@@ -50,96 +48,69 @@ class Row:
 def main(arguments: Sequence[str]) -> None:
     """Measure, and print the table."""
     options = _options(arguments)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         path = Path(folder) / f"rwkv7-{options.shape}.pth"
         layers, width = SHAPES[options.shape]
         torch.save(untrained.weights(layers=layers, width=width, vocabulary=_VOCABULARY), path)
-        rows = _rows(path, options)
+        rows = _rows(path, options, running)
+        for row in rows:  # what is compiled, and what memory is taken, at the first time
+            row.measure()
         for _ in range(options.repeats):
             for row in rows:
                 row.tokens_per_s.append(row.measure())
     _print(rows, options)
 
 
-def _rows(path: Path, options: argparse.Namespace) -> list[Row]:
-    dtype, loaded = _DTYPES[options.dtype], checkpoint.load(path)
-    words = tokenizer.load(None)
-    model = RWKV7(loaded, dtype, slots=max(options.rows), max_tokens=max(options.rows) + 512)
-    engine = Engine(model, words, max_prompt_tokens=4096)
-    engine.start()
-    read, flops = ceilings.read_bytes_per_s(), ceilings.flops_per_s(dtype)
-    print(f"reads {read / 1e9:.0f} GB/s, multiplies {flops / 1e9:.0f} GFLOP/s ({options.dtype})")
-    state_bytes = model.slots.bytes // model.slots.count
+def _rows(path: Path, options: argparse.Namespace, running: ExitStack) -> list[Row]:
+    ceiling = _ceilings(path, options)
 
-    def decode(count: int) -> Row:
-        least_s = ceilings.decode_s(loaded.tensors, count, state_bytes, dtype, read, flops)
-        load = f"decode, {count} row{'s' if count > 1 else ''}"
-        return Row("echo", load, lambda: _decoded(engine, count, options.tokens), count / least_s)
+    def apart(make: Callable[[Load], object]) -> Apart:
+        contender = Apart(make, Load(path, options.dtype, max(options.rows)))  # type: ignore[arg-type]
+        running.callback(contender.close)
+        return contender
 
-    rows = [decode(count) for count in options.rows]
-    rows += [Row("echo", f"prefill, {n} tokens", lambda n=n: _prefilled(engine, n)) for n in options.prompts]  # type: ignore[misc]
-    package = _package(path, options.dtype)
-    rows.append(Row("rwkv package", "decode, 1 row", lambda: _decoded_by(package, options.tokens)))
-    rows += [
-        Row("rwkv package", f"prefill, {n} tokens", lambda n=n: _prefilled_by(package, n))  # type: ignore[misc]
-        for n in options.prompts
+    several = {"echo": apart(Echo)}
+    if llama.is_installed():
+        several["llama.cpp"] = apart(Llama)
+    package = apart(Package)
+    rows = [
+        Row(name, _decode(count), lambda c=contender, n=count: c.decode(n, options.tokens), ceiling[count])  # type: ignore[misc]
+        for count in options.rows
+        for name, contender in several.items()
     ]
-    gc.collect()
+    rows.append(Row(_PACKAGE, _decode(1), lambda: package.decode(1, options.tokens), ceiling[1]))
+    rows += [
+        Row(name, f"prefill, {count} tokens", lambda c=contender, n=count: c.prefill(n))  # type: ignore[misc]
+        for count in options.prompts
+        for name, contender in (several | {_PACKAGE: package}).items()
+    ]
     return rows
 
 
-def _asked(engine: Engine, count: int, prompt_tokens: int, tokens: int) -> list[tuple[float, Generation]]:
-    """The answers to as many prompts at once, each with the moment of its start."""
-    sampling = Sampling(temperature=0, max_tokens=tokens)
-    prompts = [("天地玄黃" * prompt_tokens)[n % 4 :][:prompt_tokens] for n in range(count)]
-    futures = [(time.monotonic(), engine.submit(GenerationRequest(prompt, sampling))) for prompt in prompts]
-    return [(started, future.result()) for started, future in futures]
+def _decode(rows: int) -> str:
+    return f"decode, {rows} row{'s' if rows > 1 else ''}"
 
 
-def _decoded(engine: Engine, count: int, tokens: int) -> float:
-    """Tokens a second from the moment when all rows have their first token to the end of the first that ends."""
-    answers = _asked(engine, count, _PROMPT_TOKENS, tokens)
-    begun = max(started + answer.ttft_s for started, answer in answers)
-    ended = min(started + answer.total_s for started, answer in answers)
-    shares = [
-        (ended - begun) / ((answer.total_s - answer.ttft_s) / max(1, len(answer.tokens) - 1)) for _, answer in answers
-    ]
-    return sum(shares) / (ended - begun)
-
-
-def _prefilled(engine: Engine, tokens: int) -> float:
-    ((_, answer),) = _asked(engine, 1, tokens, 1)
-    return tokens / (answer.ttft_s - answer.queue_s)
-
-
-def _package(path: Path, dtype: str) -> Any:
-    """The `rwkv` package's model, as its README loads one."""
-    os.environ["RWKV_V7_ON"] = "1"
-    return importlib.import_module("rwkv.model").RWKV(str(path.with_suffix("")), f"cpu {dtype}")
-
-
-def _decoded_by(package: Any, tokens: int) -> float:
-    logits, state = package.forward([*range(100, 100 + _PROMPT_TOKENS)], None)
-    started = time.perf_counter()
-    for _ in range(tokens):
-        logits, state = package.forward(int(logits.argmax()), state)
-    return tokens / (time.perf_counter() - started)
-
-
-def _prefilled_by(package: Any, tokens: int) -> float:
-    started = time.perf_counter()
-    package.forward([*range(100, 100 + tokens)], None)
-    return tokens / (time.perf_counter() - started)
+def _ceilings(path: Path, options: argparse.Namespace) -> dict[int, float]:
+    """Tokens a second that the machine would let each number of rows reach."""
+    dtype, loaded = _DTYPES[options.dtype], checkpoint.load(path)
+    read, flops = ceilings.read_bytes_per_s(), ceilings.flops_per_s(dtype)
+    print(f"reads {read / 1e9:.0f} GB/s, multiplies {flops / 1e9:.0f} GFLOP/s ({options.dtype})", flush=True)
+    state_bytes = Slots(loaded.shape, 1, dtype).bytes
+    return {
+        rows: rows / ceilings.decode_s(loaded.tensors, rows, state_bytes, dtype, read, flops)
+        for rows in {1, *options.rows}
+    }
 
 
 def _print(rows: Sequence[Row], options: argparse.Namespace) -> None:
-    package = {row.load: row.median for row in rows if row.name == "rwkv package"}
+    package = {row.load: row.median for row in rows if row.name == _PACKAGE}
     title = f"{options.shape}, {options.dtype}, greedy, median of {options.repeats}; {described()}"
     print(title)
     print(f"{'':14} {'load':22} {'tokens/s':>9} {'least':>8} {'most':>8} {'of ceiling':>10} {'x package':>9}")
     for row in rows:
         share = f"{row.median / row.ceiling:10.0%}" if row.ceiling else f"{'':10}"
-        same = package.get(row.load) or package["decode, 1 row"]
+        same = package.get(row.load) or package[_decode(1)]
         low, high = min(row.tokens_per_s), max(row.tokens_per_s)
         print(f"{row.name:14} {row.load:22} {row.median:9.0f} {low:8.0f} {high:8.0f} {share} {row.median / same:9.1f}")
     if options.json:
