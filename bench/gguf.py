@@ -85,6 +85,7 @@ def _add(gguf: Any, writer: Any, name: str, tensor: Tensor, dtype: str) -> None:
     if tensor.dim() == 1 or "r_k" in name:
         tensor = tensor.flatten()
     if dtype == "fp32" or tensor.dim() == 1 or any(part in name for part in _ALWAYS_FP32):
-        return writer.add_tensor(name, tensor.float().contiguous().numpy())
-    bits = tensor.to(torch.bfloat16).contiguous().view(torch.uint8).numpy()
-    writer.add_tensor(name, bits, raw_dtype=gguf.GGMLQuantizationType.BF16)
+        writer.add_tensor(name, tensor.float().contiguous().numpy())
+    else:
+        bits = tensor.to(torch.bfloat16).contiguous().view(torch.uint8).numpy()
+        writer.add_tensor(name, bits, raw_dtype=gguf.GGMLQuantizationType.BF16)

@@ -42,8 +42,8 @@ class Model:
 def load(settings: Settings) -> Model:
     """Load the model once for this process. Raises CheckpointError.
 
-    In a thread of its own, with which its OpenMP threads end: as soon as a process has more of these than cores, libgomp
-    has them sleep at every barrier instead of spinning, and the engine's step takes half as long again.
+    In a thread of its own, with which its OpenMP threads end: as soon as a process has more of these than cores,
+    libgomp has them sleep at every barrier instead of spinning, and the engine's step takes half as long again.
     """
     torch.set_num_threads(settings.echo_threads or cores.usable())
     with ThreadPoolExecutor(1) as loader:

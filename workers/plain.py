@@ -29,7 +29,7 @@ class Layers:
         first_value = None
         fed = _Fed(batch, x.device)
         for layer, block in enumerate(self._blocks):
-            shifts, wkv = self._slots.shift[layer], self._slots.wkv[layer]
+            shifts, wkv = self._slots.shift[layer], self._slots.wkv[layer].mT
             mixed, first_value = _time_mix(block, _norm(block, "ln1", x), shifts[0], wkv, first_value, fed)
             x = x + mixed
             x = x + _channel_mix(block, _norm(block, "ln2", x), shifts[1], fed)

@@ -15,7 +15,7 @@ class Slots:
         self.shift = torch.zeros(shape.layers, 2, count, shape.width, dtype=dtype, device=device)
         """(L, 2, S, C): the previous input of each layer's time mix and channel mix."""
         self.wkv = torch.zeros(shape.layers, count, shape.heads, HEAD_SIZE, HEAD_SIZE, device=device)
-        """(L, S, H, 64, 64) fp32: rows are value indices, columns key indices."""
+        """(L, S, H, 64, 64) fp32, transposed: rows are key indices, columns value indices."""
         self._free = list(reversed(range(count)))
 
     def take(self) -> int:

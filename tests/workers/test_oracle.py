@@ -120,7 +120,7 @@ def test_logits_and_state_do_not_depend_on_chunks(oracle: Any, model: RWKV7, tok
         shift, wkv, mix = their_state[3 * layer : 3 * layer + 3]
         assert_close(model.slots.shift[layer, 0, slot], shift)
         assert_close(model.slots.shift[layer, 1, slot], mix)
-        assert_close(model.slots.wkv[layer, slot], wkv)
+        assert_close(model.slots.wkv[layer, slot].mT, wkv)
 
 
 def test_sequences_of_one_batch_leave_each_other_alone(oracle: Any, make_model: Any, tokenizer: Tokenizer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from workers.fused.head import HEAD, sweep
 from workers.fused.native import (
     FIRST,
     TASKS,
@@ -25,9 +26,6 @@ from workers.fused.native import (
     two_to,
     worker,
 )
-
-HEAD = 64
-"""Channels a head."""
 
 SCRATCH = 10 * HEAD
 """Floats that a thread of `time_mix` needs for itself."""
@@ -210,19 +208,10 @@ def time_mix(table: Any) -> None:
                     value = load(vs, at + j)
                     pull = sigmoid(load(v0, c + j) + load(pulls, at + j))
                     store(own, v + j, value + (load(firsts, at + j) - value) * pull)
+            sweep(states, state, own, r, w, k, v, a, b, y)
             total = _ZERO
-            for i in range(HEAD):
-                row = state + i * HEAD
-                read = _ZERO
-                for j in range(HEAD):
-                    read += load(states, row + j) * load(own, a + j)
-                value, said = load(own, v + i), _ZERO
-                for j in range(HEAD):
-                    kept = load(states, row + j) * load(own, w + j) + read * load(own, b + j) + value * load(own, k + j)
-                    store(states, row + j, kept)
-                    said += kept * load(own, r + j)
-                store(own, y + i, said)
-                total += said
+            for j in range(HEAD):
+                total += load(own, y + j)
             mean = total / np.float32(HEAD)
             squares, bonus = _ZERO, _ZERO
             for j in range(HEAD):

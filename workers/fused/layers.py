@@ -116,7 +116,9 @@ class _Layer:
         r, k, v = self._receptance(room.xr[:count]), self._key(room.xk[:count]), self._value(room.xv[:count])
         hidden = self._low(room.both[:count])
         self._squash(count, hidden.data_ptr())
-        raised = [hidden[:, columns] @ weight for columns, weight in self._raised]  # of w, a, g and, but in the first, v
+        raised = [
+            hidden[:, columns] @ weight for columns, weight in self._raised
+        ]  # of w, a, g and, but in the first, v
         of_low = [part.data_ptr() for part in raised]
         first = v if first is None else first
         pull = of_low[3] if len(of_low) > 3 else 0

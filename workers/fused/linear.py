@@ -16,11 +16,11 @@ _PACKED_FOR = 64
 
 
 def linear(weight: Tensor) -> Callable[[Tensor], Tensor]:
-    """x (N, in) -> x @ weight.t() (N, out). The weight need not be kept; where it cannot be packed, it is used as it is."""
+    """x (N, in) -> x @ weight.t() (N, out). The weight need not be kept, unless it cannot be packed: then it is used."""
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _PACKED_FOR)
         product = torch.ops.mkldnn._linear_pointwise.default
         product(weight.new_zeros(1, weight.shape[1]), packed, None, "none", [], "")
     except (AttributeError, RuntimeError):  # a torch without oneDNN, or a processor without this number format
         return lambda x: F.linear(x, weight)
-    return lambda x: product(x, packed, None, "none", [], "")  # type: ignore[no-any-return]
+    return lambda x: product(x, packed, None, "none", [], "")
