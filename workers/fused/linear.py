@@ -16,7 +16,7 @@ _PACKED_FOR = 64
 
 
 def linear(weight: Tensor) -> Callable[[Tensor], Tensor]:
-    """x (N, in) -> x @ weight.t() (N, out). The weight need not be kept, unless it cannot be packed: then it is used."""
+    """x (N, in) -> x @ weight.t() (N, out). The weight need not be kept, unless it cannot be packed."""
     try:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), _PACKED_FOR)
         product = torch.ops.mkldnn._linear_pointwise.default

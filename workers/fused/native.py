@@ -9,7 +9,9 @@ cannot be found they run on the calling thread alone.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +21,8 @@ import torch
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+_HERE = Path(__file__).parent
 
 Body = Callable[[Any], None]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,10 +71,32 @@ def inlined(function: F) -> F:
 def compiled(body: Body, dtype: torch.dtype) -> Any:
     """The body's machine code for a number format, kept on disk where that is allowed."""
     signature = types.void(types.CPointer(_FORMATS[dtype]))
+    for folder in (_HERE / "__pycache__", Path.home() / ".cache" / "deep-tree-echo"):
+        try:
+            with _kept_in(folder / f"kernels-{_sources()}"):
+                return numba.cfunc(signature, cache=True, fastmath=FAST_MATH)(body)
+        except RuntimeError:  # numba may not write there
+            continue
+    return numba.cfunc(signature, fastmath=FAST_MATH)(body)
+
+
+@cache
+def _sources() -> str:
+    """A digest of this package: numba notices a change of the body's own file, and of none that it is made of."""
+    digest = hashlib.sha256()
+    for path in sorted(_HERE.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _kept_in(folder: Path) -> Iterator[None]:
+    """Have numba keep what it compiles in a folder."""
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)
     try:
-        return numba.cfunc(signature, cache=True, fastmath=FAST_MATH)(body)
-    except RuntimeError:  # numba finds no folder that it may write to
-        return numba.cfunc(signature, fastmath=FAST_MATH)(body)
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
 
 
 @cache
