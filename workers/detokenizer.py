@@ -14,6 +14,8 @@ class Detokenizer:
         self._held = b""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.stopped = False
+        self.certain_bytes = 0
+        """How many of the bytes so far are text for sure: all before a stop string, or what may become one."""
 
     def push(self, token: bytes) -> str:
         """Take one token's bytes; the text that is certain now. Sets `stopped` once a stop string is whole."""
@@ -23,14 +25,17 @@ class Detokenizer:
             self.stopped = True
             _, start = min(found)  # the one that was whole first, so that it is no matter how the bytes came
             text, self._held = self._held[:start], b""
+            self.certain_bytes += len(text)
             return self._decoder.decode(text, final=True)
         certain = len(self._held) - self._possible_start()
         text, self._held = self._held[:certain], self._held[certain:]
+        self.certain_bytes += len(text)
         return self._decoder.decode(text)
 
     def flush(self) -> str:
         """The text still held back, when the sequence ended without a stop string."""
         text, self._held = self._held, b""
+        self.certain_bytes += len(text)
         return self._decoder.decode(text, final=True)
 
     def _possible_start(self) -> int:

@@ -10,10 +10,11 @@ from concurrent.futures import Future
 from echo_tasks import logs
 from echo_tasks.errors import DeadlineExceeded, EngineStopped, GenerationError, RequestRejected
 from workers.batch import Batch, Segment
+from workers.rewind import Rewind
 from workers.rwkv7 import RWKV7
 from workers.sampler import Choice, Row
 from workers.scheduler import Scheduler
-from workers.sequence import NO_SLOT, FinishReason, Generation, GenerationRequest, Sequence
+from workers.sequence import NO_SLOT, Generation, GenerationRequest, Sequence
 from workers.tokenizer import Tokenizer
 
 PREFILL_TOKENS = 96
@@ -115,7 +116,7 @@ class Engine:
         if not sequence.future.set_running_or_notify_cancel():
             return self._release(sequence)
         sequence.admitted_at = time.monotonic()
-        sequence.slot = self._model.slots.take()
+        sequence.slot = self._model.slots.take(sequence.request.state)
 
     def _step(self) -> None:
         """Feed every running sequence, choose for those whose prompt is through, and emit."""
@@ -123,14 +124,18 @@ class Engine:
         if not plan:
             return
         fed = [(sequence, sequence.feed(count)) for sequence, count in plan]
-        ready = [sequence for sequence, _ in fed if not sequence.in_prefill]
-        segments = [Segment(sequence.slot, tokens, not sequence.in_prefill) for sequence, tokens in fed]
+        through = [sequence for sequence, _ in fed if not sequence.in_prefill]
+        ended = [sequence for sequence in through if sequence.ending]
+        ready = [sequence for sequence in through if not sequence.ending]
+        segments = [Segment(one.slot, tokens, not one.in_prefill and not one.ending) for one, tokens in fed]
         try:
             choices = self._choose(Batch(tuple(segments)), ready)
         except (RuntimeError, MemoryError) as error:  # the states may be anything now
             for sequence, _ in fed:
                 self._fail(sequence, error)
             return
+        for sequence in ended:
+            self._finish(sequence)
         for sequence, choice in zip(ready, choices, strict=True):
             self._accept(sequence, choice)
 
@@ -145,11 +150,23 @@ class Engine:
         if choice.token is None:
             return self._fail(sequence, GenerationError("the model's logits are not finite numbers"))
         try:
-            reason = sequence.accept(choice.token, choice.logprob, self._tokenizer)
+            sequence.accept(choice.token, choice.logprob, self._tokenizer)
         except Exception as error:  # noqa: BLE001 - the caller's `on_text` may raise anything: its own sequence ends
             return self._fail(sequence, error)
-        if reason:
-            self._finish(sequence, reason)
+        if sequence.rewind is not None:
+            self._rewind(sequence, sequence.rewind)
+        if sequence.ending and not sequence.in_prefill:
+            self._finish(sequence)
+
+    def _rewind(self, sequence: Sequence, rewind: Rewind) -> None:
+        """See to it that the sequence can end in the state exactly after its text."""
+        slots, certain = self._model.slots, sequence.detokenizer.certain_bytes
+        if not sequence.ending:
+            return rewind.keep(certain, lambda: slots.copy(sequence.slot))
+        state, sequence.known = rewind.to(certain, self._tokenizer)
+        sequence.fed = 0
+        if state is not None:
+            slots.restore(sequence.slot, state)
 
     def _give_up(self, sequence: Sequence) -> None:
         """End a sequence that the scheduler has let go of: cancelled, or past its deadline."""
@@ -157,17 +174,18 @@ class Engine:
             return
         self._leave(sequence)
         if sequence.request.cancelled.is_set():
-            sequence.finish("cancelled")
+            sequence.finish()
         else:
             sequence.future.set_exception(DeadlineExceeded("the time for this request is over"))
 
-    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+    def _finish(self, sequence: Sequence) -> None:
+        state = self._model.slots.copy(sequence.slot) if sequence.request.keep else None
         self._release(sequence)
-        sequence.finish(reason)
+        sequence.finish(state)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End one sequence by a fault of its own, out of memory included; the others go on."""
-        log.error("sequence failed", exc_info=error, prompt_tokens=len(sequence.prompt))
+        log.error("sequence failed", exc_info=error, prompt_tokens=sequence.prompt_tokens)
         self._release(sequence)
         failure = error if isinstance(error, GenerationError) else GenerationError(repr(error))
         failure.__cause__ = None if failure is error else error

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from echo_tasks.errors import RequestRejected
 from workers.detokenizer import Detokenizer
 from workers.penalties import Seen
+from workers.rewind import Rewind
 from workers.tokenizer import END_OF_TEXT, Tokenizer
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -74,11 +75,19 @@ class GenerationRequest:
     on_text: Callable[[str], None] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     deadline: float = math.inf
+    state: Any = None
+    """What a like model has seen before the prompt (`workers.slots.State`); None: nothing."""
+    keep: bool = False
+    """Whether the answer is to come with the state after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The engine's answer. `mean_logprob` is over the chosen tokens, by the model's own distribution."""
+    """The engine's answer. `mean_logprob` is over the chosen tokens, by the model's own distribution.
+
+    `state`, where it was asked for and the answer was not cancelled, has seen the prompt and the text, and nothing of
+    a stop string or the end of the text.
+    """
 
     text: str
     tokens: tuple[int, ...]
@@ -89,21 +98,25 @@ class Generation:
     queue_s: float
     ttft_s: float
     total_s: float
+    state: Any = None
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A request in the engine: what of its prompt is still to be fed, and what it has generated."""
+    """A request in the engine: what is still to be fed of its prompt or its end, and what it has generated."""
 
     request: GenerationRequest
-    prompt: list[int]
+    prompt_tokens: int
+    known: list[int]  # to be fed without choosing: the prompt, or what leads to the state that is kept
     future: Future[Generation]
     detokenizer: Detokenizer
     random: random.Random
     submitted_at: float
     seen: Seen | None
+    rewind: Rewind | None
     slot: int = NO_SLOT  # of the model, while the sequence is running
-    fed: int = 0
+    fed: int = 0  # of what is known
+    ending: FinishReason | None = None  # set when nothing more is chosen; the state to keep may still be wanting
     tokens: list[int] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     logprob: float = 0.0
@@ -115,65 +128,70 @@ class Sequence:
         """A new sequence, with its future pending."""
         return cls(
             request=request,
-            prompt=prompt,
+            prompt_tokens=len(prompt),
+            known=prompt,
             future=Future(),
             detokenizer=Detokenizer(request.sampling.stop),
             random=random.Random(request.sampling.seed),  # noqa: S311 - sampling, not secrets
             submitted_at=time.monotonic(),
             seen=request.sampling.seen(),
+            rewind=Rewind() if request.keep else None,
         )
 
     def feed(self, count: int) -> tuple[int, ...]:
-        """The next `count` tokens of the prompt, or the latest token when that is through."""
+        """The next `count` of the known tokens, or the latest token when these are through."""
         if not self.in_prefill:
             return (self.tokens[-1],)
         start, self.fed = self.fed, self.fed + count
-        return tuple(self.prompt[start : self.fed])
+        return tuple(self.known[start : self.fed])
 
     @property
     def unfed(self) -> int:
-        """How many tokens of the prompt are still to be fed."""
-        return len(self.prompt) - self.fed
+        """How many of the known tokens are still to be fed."""
+        return len(self.known) - self.fed
 
     @property
     def in_prefill(self) -> bool:
-        return self.fed < len(self.prompt)
+        return self.fed < len(self.known)
 
     def is_over(self, now: float) -> bool:
         """Whether it was cancelled, or is past its deadline."""
         return self.request.cancelled.is_set() or now >= self.request.deadline
 
-    def accept(self, token: int, logprob: float, tokenizer: Tokenizer) -> FinishReason | None:
-        """Take the chosen token, emit the text that is certain now, and tell whether the sequence ended."""
+    def accept(self, token: int, logprob: float, tokenizer: Tokenizer) -> None:
+        """Take the chosen token, emit the text that is certain now, and see whether that was the last."""
         if not self.tokens:
             self.first_token_at = time.monotonic()
         self.tokens.append(token)
         self.logprob += logprob
         if self.seen is not None:
             self.seen.add(token)
-        if token == END_OF_TEXT:
-            return "stop"
-        self._emit(self.detokenizer.push(tokenizer.decode([token])))
-        if self.detokenizer.stopped:
-            return "stop"
-        return "length" if len(self.tokens) >= self.request.sampling.max_tokens else None
-
-    def finish(self, reason: FinishReason) -> None:
-        """Emit what was held back, and resolve the future."""
-        if not self.detokenizer.stopped:
+        said = tokenizer.decode([token])
+        if self.rewind is not None:
+            self.rewind.add(token, said)
+        self._emit(self.detokenizer.push(said))
+        if token == END_OF_TEXT or self.detokenizer.stopped:
+            self.ending = "stop"
+        elif len(self.tokens) >= self.request.sampling.max_tokens:
+            self.ending = "length"
+        if self.ending and not self.detokenizer.stopped:
             self._emit(self.detokenizer.flush())
+
+    def finish(self, state: Any = None) -> None:
+        """Resolve the future. What had no reason to end was cancelled."""
         now = time.monotonic()
         self.future.set_result(
             Generation(
                 text="".join(self.text),
                 tokens=tuple(self.tokens),
-                finish_reason=reason,
-                prompt_tokens=len(self.prompt),
+                finish_reason=self.ending or "cancelled",
+                prompt_tokens=self.prompt_tokens,
                 cached_tokens=0,
                 mean_logprob=self.logprob / max(1, len(self.tokens)),
                 queue_s=(self.admitted_at or now) - self.submitted_at,
                 ttft_s=(self.first_token_at or now) - self.submitted_at,
                 total_s=now - self.submitted_at,
+                state=state,
             )
         )
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+from torch import Tensor
 
 from workers.checkpoint import HEAD_SIZE, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one sequence has seen: `shift` (L, 2, C) and `wkv` (L, H, 64, 64), laid out as those of `Slots`."""
+
+    shift: Tensor
+    wkv: Tensor
 
 
 class Slots:
@@ -18,12 +29,24 @@ class Slots:
         """(L, S, H, 64, 64) fp32, transposed: rows are key indices, columns value indices."""
         self._free = list(reversed(range(count)))
 
-    def take(self) -> int:
-        """A free slot, in the state before the first token. Raises IndexError when none is free."""
+    def take(self, state: State | None = None) -> int:
+        """A free slot, in the state given or that before the first token. Raises IndexError when none is free."""
         slot: int = self._free.pop()
-        self.shift[:, :, slot] = 0
-        self.wkv[:, slot] = 0
+        if state is not None:
+            self.restore(slot, state)
+        else:
+            self.shift[:, :, slot] = 0
+            self.wkv[:, slot] = 0
         return slot
+
+    def copy(self, slot: int) -> State:
+        """The slot's state, in memory of its own."""
+        return State(self.shift[:, :, slot].clone(), self.wkv[:, slot].clone())
+
+    def restore(self, slot: int, state: State) -> None:
+        """Have the slot in a state that was copied from one of a like model."""
+        self.shift[:, :, slot] = state.shift
+        self.wkv[:, slot] = state.wkv
 
     def give_back(self, slot: int) -> None:
         """Have the slot free again."""

@@ -45,7 +45,10 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of the text's UTF-8; any text encodes."""
-        data = text.encode(errors="surrogatepass")
+        return self.encode_bytes(text.encode(errors="surrogatepass"))
+
+    def encode_bytes(self, data: bytes) -> list[int]:
+        """The ids of any bytes."""
         ids: list[int] = []
         at = 0
         while at < len(data):
