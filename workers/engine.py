@@ -9,6 +9,7 @@ from concurrent.futures import Future
 
 from echo_tasks import logs
 from echo_tasks.errors import DeadlineExceeded, EngineStopped, GenerationError, RequestRejected
+from workers import metering
 from workers.batch import Batch, Segment
 from workers.rewind import Rewind
 from workers.rwkv7 import RWKV7
@@ -34,6 +35,7 @@ class Engine:
         max_prompt_tokens: int,
         on_death: Callable[[], None] = lambda: None,
         max_waiting: int = 4096,
+        prefill_tokens: int = PREFILL_TOKENS,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
@@ -42,7 +44,7 @@ class Engine:
         self._sampler = model.sampler(tokenizer.undecodable(model.shape.vocabulary))
         self._scheduler = Scheduler(
             model.slots.count,
-            prefill_tokens=PREFILL_TOKENS,
+            prefill_tokens=prefill_tokens,
             max_tokens=model.max_tokens,
             max_waiting=max_waiting,
         )
@@ -107,6 +109,7 @@ class Engine:
             self._give_up(sequence)
         with self._changed:
             admitted = self._scheduler.admit()
+            self._tell_load()
         for sequence in admitted:
             self._begin(sequence)
         return True
@@ -117,12 +120,15 @@ class Engine:
             return self._release(sequence)
         sequence.admitted_at = time.monotonic()
         sequence.slot = self._model.slots.take(sequence.request.state)
+        metering.admitted(sequence)
 
     def _step(self) -> None:
         """Feed every running sequence, choose for those whose prompt is through, and emit."""
         plan = self._scheduler.plan()
         if not plan:
             return
+        self._model.watch.start()
+        prefilled = sum(count for sequence, count in plan if sequence.in_prefill)
         fed = [(sequence, sequence.feed(count)) for sequence, count in plan]
         through = [sequence for sequence, _ in fed if not sequence.in_prefill]
         ended = [sequence for sequence in through if sequence.ending]
@@ -138,13 +144,18 @@ class Engine:
             self._finish(sequence)
         for sequence, choice in zip(ready, choices, strict=True):
             self._accept(sequence, choice)
+        self._model.watch.lap("overhead")
+        metering.step(len(fed), prefilled, self._model.watch)
 
     def _choose(self, batch: Batch, ready: list[Sequence]) -> list[Choice]:
         logits = self._model.forward(batch)
         if not ready:
             return []
         rows = [Row(one.request.sampling, one.random.getrandbits(64), one.seen) for one in ready]
-        return self._sampler.choose(logits, rows)
+        self._model.watch.lap("overhead")
+        choices = self._sampler.choose(logits, rows)
+        self._model.watch.lap("sampling")
+        return choices
 
     def _accept(self, sequence: Sequence, choice: Choice) -> None:
         if choice.token is None:
@@ -174,19 +185,23 @@ class Engine:
             return
         self._leave(sequence)
         if sequence.request.cancelled.is_set():
+            metering.ended(sequence, "cancelled")
             sequence.finish()
         else:
+            metering.ended(sequence, "deadline")
             sequence.future.set_exception(DeadlineExceeded("the time for this request is over"))
 
     def _finish(self, sequence: Sequence) -> None:
         state = self._model.slots.copy(sequence.slot) if sequence.request.keep else None
         self._release(sequence)
+        metering.ended(sequence, sequence.ending or "cancelled")
         sequence.finish(state)
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         """End one sequence by a fault of its own, out of memory included; the others go on."""
         log.error("sequence failed", exc_info=error, prompt_tokens=sequence.prompt_tokens)
         self._release(sequence)
+        metering.ended(sequence, "failed")
         failure = error if isinstance(error, GenerationError) else GenerationError(repr(error))
         failure.__cause__ = None if failure is error else error
         sequence.future.set_exception(failure)
@@ -195,6 +210,7 @@ class Engine:
         self._leave(sequence)
         with self._changed:
             self._scheduler.release(sequence)
+            self._tell_load()
 
     def _leave(self, sequence: Sequence) -> None:
         """Have a sequence's slot free again."""
@@ -202,10 +218,14 @@ class Engine:
             self._model.slots.give_back(sequence.slot)
             sequence.slot = NO_SLOT
 
+    def _tell_load(self) -> None:
+        metering.load(len(self._scheduler.running), self._scheduler.waiting)
+
     def _abandon(self) -> None:
         with self._changed:
             self._stopping = True
             left = self._scheduler.drain()
+            self._tell_load()
         for sequence in left:
             self._leave(sequence)
             if sequence.admitted_at or sequence.future.set_running_or_notify_cancel():

@@ -10,6 +10,7 @@ from workers.batch import Batch
 from workers.checkpoint import HEAD_SIZE
 from workers.recurrence import chunked, step
 from workers.slots import Slots
+from workers.stopwatch import Stopwatch
 
 Block = dict[str, Tensor]
 
@@ -20,9 +21,10 @@ _DECAY_SCALE = -0.606531  # -exp(-0.5)
 class Layers:
     """All layers of a model, and the states that they read and leave behind."""
 
-    def __init__(self, blocks: list[Block], slots: Slots) -> None:
+    def __init__(self, blocks: list[Block], slots: Slots, watch: Stopwatch) -> None:
         self._blocks = blocks
         self._slots = slots
+        self._watch = watch
 
     def forward(self, x: Tensor, batch: Batch) -> Tensor:
         """What the layers make of x (N, C), of the wanted tokens; the segments' slots move on."""
@@ -30,7 +32,7 @@ class Layers:
         fed = _Fed(batch, x.device)
         for layer, block in enumerate(self._blocks):
             shifts, wkv = self._slots.shift[layer], self._slots.wkv[layer].mT
-            mixed, first_value = _time_mix(block, _norm(block, "ln1", x), shifts[0], wkv, first_value, fed)
+            mixed, first_value = _time_mix(block, _norm(block, "ln1", x), shifts[0], wkv, first_value, fed, self._watch)
             x = x + mixed
             x = x + _channel_mix(block, _norm(block, "ln2", x), shifts[1], fed)
         return x[fed.wanted]
@@ -67,7 +69,7 @@ def _norm(block: Block, name: str, x: Tensor) -> Tensor:
 
 
 def _time_mix(
-    p: Block, x: Tensor, shift: Tensor, wkv: Tensor, first_value: Tensor | None, fed: _Fed
+    p: Block, x: Tensor, shift: Tensor, wkv: Tensor, first_value: Tensor | None, fed: _Fed, watch: Stopwatch
 ) -> tuple[Tensor, Tensor]:
     """One layer's time mix of x (N, C); updates `shift` (S, C) and `wkv` (S, H, 64, 64) in place."""
     length, width = x.shape
@@ -90,7 +92,9 @@ def _time_mix(
         v = v + (first_value - v) * torch.sigmoid(p["att.v0"] + (xv @ p["att.v1"]) @ p["att.v2"])
     decay = torch.exp(_DECAY_SCALE * torch.sigmoid((p["att.w0"] + w).float()))
 
+    watch.lap("linear")
     y = _recurrence(wkv, fed, [part.view(heads).float() for part in (r, decay, k, v, -kk, kk * a.view(heads))])
+    watch.lap("wkv")
     y = y.to(x.dtype).reshape(length, width)
     y = F.group_norm(y, heads[1], p["att.ln_x.weight"], p["att.ln_x.bias"], eps=_GROUP_NORM_EPS)
     bonus = (r.view(heads) * k.view(heads) * p["att.r_k"]).sum(-1, keepdim=True) * v.view(heads)

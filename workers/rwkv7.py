@@ -17,6 +17,7 @@ from workers import fused, plain, sampler
 from workers.batch import Batch
 from workers.checkpoint import HEAD_SIZE, Checkpoint, Shape
 from workers.slots import Slots
+from workers.stopwatch import Stopwatch
 
 Kernels = Literal["fused", "plain"]
 
@@ -52,6 +53,7 @@ class RWKV7:
         self.dtype = dtype
         self.max_tokens = max_tokens
         self.slots = Slots(self.shape, slots, dtype)
+        self.watch = Stopwatch()
         weights = {name: tensor.squeeze().to(dtype) for name, tensor in checkpoint.tensors.items()}
         norm = weights["blocks.0.ln0.weight"], weights["blocks.0.ln0.bias"]
         self._embedding = F.layer_norm(weights["emb.weight"], (self.shape.width,), *norm)
@@ -61,7 +63,9 @@ class RWKV7:
         head = weights["head.weight"]
         self._head = fused.linear(head) if kernels == "fused" else partial(F.linear, weight=head)
         self._layers: Layers = (
-            fused.Layers(blocks, self.slots, max_tokens) if kernels == "fused" else plain.Layers(blocks, self.slots)
+            fused.Layers(blocks, self.slots, max_tokens, self.watch)
+            if kernels == "fused"
+            else plain.Layers(blocks, self.slots, self.watch)
         )
 
     def sampler(self, banned: Sequence[int]) -> Sampler:
@@ -74,7 +78,9 @@ class RWKV7:
     def forward(self, batch: Batch) -> Tensor:
         """Feed every segment to its slot; logits (wanted segments, V), good until the next call."""
         x = self._layers.forward(self._embedding[torch.tensor(batch.tokens)], batch)
-        return self._head(F.layer_norm(x, (self.shape.width,), *self._norm_out))
+        logits = self._head(F.layer_norm(x, (self.shape.width,), *self._norm_out))
+        self.watch.lap("linear")
+        return logits
 
 
 def _block(weights: dict[str, Tensor], layer: int, shape: Shape) -> plain.Block:

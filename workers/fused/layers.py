@@ -10,6 +10,7 @@ from workers.fused import kernels
 from workers.fused.linear import linear
 from workers.fused.native import Body, Kernel, compiled
 from workers.slots import Slots
+from workers.stopwatch import Stopwatch
 
 Block = dict[str, Tensor]
 
@@ -20,8 +21,9 @@ _TASKS_A_THREAD = 4
 class Layers:
     """All layers of a model, and the states that they read and leave behind; batches of up to `max_tokens` tokens."""
 
-    def __init__(self, blocks: list[Block], slots: Slots, max_tokens: int) -> None:
+    def __init__(self, blocks: list[Block], slots: Slots, max_tokens: int, watch: Stopwatch) -> None:
         self._room = _Room(blocks[0], slots, max_tokens)
+        self._watch = watch
         self._layers = [_Layer(block, layer, slots, self._room) for layer, block in enumerate(blocks)]
 
     def forward(self, x: Tensor, batch: Batch) -> Tensor:
@@ -31,7 +33,7 @@ class Layers:
         room.x[0, :count] = x
         delta, first = torch.zeros_like(x), None
         for layer in self._layers:
-            delta, first = layer.run(delta, first, len(batch.segments))
+            delta, first = layer.run(delta, first, len(batch.segments), self._watch)
         wanted = torch.tensor(batch.wanted, dtype=torch.long)
         return (room.x[0, wanted] + delta[wanted]).to(x.dtype)
 
@@ -107,29 +109,40 @@ class _Layer:
         )  # fmt: skip
         self._square = kernel(kernels.square, 1, len(block["ffn.key.weight"]), width, room.leaves, channel, room.h)
 
-    def run(self, delta: Tensor, first: Tensor | None, segments: int) -> tuple[Tensor, Tensor]:
+    def run(self, delta: Tensor, first: Tensor | None, segments: int, watch: Stopwatch) -> tuple[Tensor, Tensor]:
         """One layer over the tokens of as many segments: what it adds to x + delta, and the first layer's values."""
         room, count = self._room, len(delta)
         chunk = -(-count // (_TASKS_A_THREAD * room.threads))
         chunks = -(-count // chunk)
         self._enter_time(chunks, count, chunk, delta.data_ptr())
+        watch.lap("overhead")
         r, k, v = self._receptance(room.xr[:count]), self._key(room.xk[:count]), self._value(room.xv[:count])
         hidden = self._low(room.both[:count])
+        watch.lap("linear")
         self._squash(count, hidden.data_ptr())
+        watch.lap("overhead")
         raised = [
             hidden[:, columns] @ weight for columns, weight in self._raised
         ]  # of w, a, g and, but in the first, v
         of_low = [part.data_ptr() for part in raised]
         first = v if first is None else first
         pull = of_low[3] if len(of_low) > 3 else 0
+        watch.lap("linear")
         self._time_mix(
             segments * self._heads, r.data_ptr(), k.data_ptr(), v.data_ptr(), *of_low[:3], pull, first.data_ptr()
         )
+        watch.lap("wkv")
         delta = self._output(room.y[:count])
+        watch.lap("linear")
         self._enter_channel(chunks, count, chunk, delta.data_ptr())
+        watch.lap("overhead")
         inner = self._into(room.xk[:count])
+        watch.lap("linear")
         self._square(count, inner.data_ptr())
-        return self._out_of(inner), first
+        watch.lap("overhead")
+        delta = self._out_of(inner)
+        watch.lap("linear")
+        return delta, first
 
 
 def _low(block: Block) -> tuple[Tensor, dict[str, slice]]:
