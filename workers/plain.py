@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,8 +23,8 @@ _DECAY_SCALE = -0.606531  # -exp(-0.5)
 class Layers:
     """All layers of a model, and the states that they read and leave behind."""
 
-    def __init__(self, blocks: list[Block], slots: Slots, watch: Stopwatch) -> None:
-        self._blocks = blocks
+    def __init__(self, blocks: Iterable[Block], slots: Slots, watch: Stopwatch) -> None:
+        self._blocks = list(blocks)
         self._slots = slots
         self._watch = watch
 

@@ -5,7 +5,7 @@ Source of the recurrence: RWKV-7 "Goose" (arXiv 2503.14456), and the `rwkv` pack
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, Protocol
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from workers import fused, plain, sampler
 from workers.batch import Batch
-from workers.checkpoint import HEAD_SIZE, Checkpoint, Shape
+from workers.checkpoint import HEAD_SIZE, Checkpoint
 from workers.slots import Slots
 from workers.stopwatch import Stopwatch
 
@@ -54,13 +54,17 @@ class RWKV7:
         self.max_tokens = max_tokens
         self.slots = Slots(self.shape, slots, dtype)
         self.watch = Stopwatch()
-        weights = {name: tensor.squeeze().to(dtype) for name, tensor in checkpoint.tensors.items()}
-        norm = weights["blocks.0.ln0.weight"], weights["blocks.0.ln0.bias"]
-        self._embedding = F.layer_norm(weights["emb.weight"], (self.shape.width,), *norm)
-        self._norm_out = weights["ln_out.weight"], weights["ln_out.bias"]
-        blocks = [_block(weights, layer, self.shape) for layer in range(self.shape.layers)]
+
+        def weight(name: str) -> Tensor:
+            """In memory of its own: while any part of the checkpoint's file is in use, all of it is."""
+            return checkpoint.tensors[name].squeeze().to(dtype, copy=True)
+
+        norm = weight("blocks.0.ln0.weight"), weight("blocks.0.ln0.bias")
+        self._embedding = F.layer_norm(weight("emb.weight"), (self.shape.width,), *norm)
+        self._norm_out = weight("ln_out.weight"), weight("ln_out.bias")
+        blocks = (_block(checkpoint, weight, layer) for layer in range(self.shape.layers))  # one at a time in memory
         self._kernels = kernels
-        head = weights["head.weight"]
+        head = weight("head.weight")
         self._head = fused.linear(head) if kernels == "fused" else partial(F.linear, weight=head)
         self._layers: Layers = (
             fused.Layers(blocks, self.slots, max_tokens, self.watch)
@@ -83,8 +87,8 @@ class RWKV7:
         return logits
 
 
-def _block(weights: dict[str, Tensor], layer: int, shape: Shape) -> plain.Block:
+def _block(checkpoint: Checkpoint, weight: Callable[[str], Tensor], layer: int) -> plain.Block:
     prefix = f"blocks.{layer}."
-    block = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
-    block["att.r_k"] = block["att.r_k"].reshape(shape.heads, HEAD_SIZE)
+    block = {name.removeprefix(prefix): weight(name) for name in checkpoint.tensors if name.startswith(prefix)}
+    block["att.r_k"] = block["att.r_k"].reshape(checkpoint.shape.heads, HEAD_SIZE)
     return block

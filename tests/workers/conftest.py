@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import oracle as oracles
 import pytest
 import torch
 from feeding import MAX_TOKENS
@@ -37,6 +38,12 @@ def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "tiny.pth"
     torch.save(weights, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def oracle(checkpoint_path: Path) -> Any:
+    """The `rwkv` package with the tiny model."""
+    return oracles.load(checkpoint_path)
 
 
 @pytest.fixture(scope="session", params=["fused", "plain"])

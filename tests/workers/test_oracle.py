@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from feeding import MAX_TOKENS, fed
+from oracle import greedy
 from torch import Tensor
 
 from workers.batch import Batch, Segment
 from workers.engine import Engine
 from workers.rwkv7 import RWKV7
 from workers.sequence import GenerationRequest, Sampling
-from workers.tokenizer import END_OF_TEXT, Tokenizer
+from workers.tokenizer import Tokenizer
 
 # The package is written in TorchScript, which torch has deprecated.
 pytestmark = pytest.mark.filterwarnings(r"ignore:`torch\.jit\.script:DeprecationWarning")
@@ -52,30 +49,9 @@ CHUNK = MAX_TOKENS
 LENGTHS = (CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 600)
 
 
-@pytest.fixture(scope="module")
-def oracle(checkpoint_path: Path) -> Iterator[Any]:
-    """The package's model. It reads its switch from the environment while it is imported."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RWKV_V7_ON", "1")
-        package = importlib.import_module("rwkv.model")
-        yield package.RWKV(str(checkpoint_path.with_suffix("")), "cpu fp32")
-
-
 def prompt_of(length: int) -> str:
     """A text of `length` tokens."""
     return ("天地玄黃" * length)[:length]
-
-
-def greedy_by_oracle(oracle: Any, tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The package's greedy tokens: the prompt in one go, undecodable ids masked, an end at id 0."""
-    undecodable = tokenizer.undecodable(65536)
-    logits, state = oracle.forward(tokenizer.encode(prompt), None)
-    tokens: list[int] = []
-    while len(tokens) < NEW_TOKENS and END_OF_TEXT not in tokens:
-        logits[undecodable] = -torch.inf
-        tokens.append(int(logits.argmax()))
-        logits, state = oracle.forward(tokens[-1], state)
-    return tokens
 
 
 def assert_close(ours: Tensor, theirs: Tensor) -> None:
@@ -87,7 +63,7 @@ def assert_close(ours: Tensor, theirs: Tensor) -> None:
 def test_greedy_tokens_are_the_packages(oracle: Any, engine: Engine, tokenizer: Tokenizer, prompt: str) -> None:
     """Token for token the engine answers what the package would."""
     answer = engine.submit(GenerationRequest(prompt, GREEDY)).result(PATIENCE_S)
-    assert list(answer.tokens) == greedy_by_oracle(oracle, tokenizer, prompt)
+    assert list(answer.tokens) == greedy(oracle, tokenizer, prompt, NEW_TOKENS)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -96,7 +72,7 @@ def test_chunks_change_no_token(oracle: Any, engine: Engine, tokenizer: Tokenize
     prompt = prompt_of(length)
     answer = engine.submit(GenerationRequest(prompt, GREEDY)).result(PATIENCE_S)
     assert answer.prompt_tokens == length
-    assert list(answer.tokens) == greedy_by_oracle(oracle, tokenizer, prompt)
+    assert list(answer.tokens) == greedy(oracle, tokenizer, prompt, NEW_TOKENS)
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

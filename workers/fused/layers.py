@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -21,8 +23,8 @@ _TASKS_A_THREAD = 4
 class Layers:
     """All layers of a model, and the states that they read and leave behind; batches of up to `max_tokens` tokens."""
 
-    def __init__(self, blocks: list[Block], slots: Slots, max_tokens: int, watch: Stopwatch) -> None:
-        self._room = _Room(blocks[0], slots, max_tokens)
+    def __init__(self, blocks: Iterable[Block], slots: Slots, max_tokens: int, watch: Stopwatch) -> None:
+        self._room = _Room(slots, max_tokens)
         self._watch = watch
         self._layers = [_Layer(block, layer, slots, self._room) for layer, block in enumerate(blocks)]
 
@@ -41,7 +43,7 @@ class Layers:
 class _Room:
     """Memory for one batch, which all layers use one after the other."""
 
-    def __init__(self, block: Block, slots: Slots, max_tokens: int) -> None:
+    def __init__(self, slots: Slots, max_tokens: int) -> None:
         dtype, width = slots.shift.dtype, slots.shift.shape[-1]
         self.threads = torch.get_num_threads()
         self.x = torch.empty(2, max_tokens, width)
