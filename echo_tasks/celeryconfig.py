@@ -43,7 +43,8 @@ task_routes = {keys.task(step): {"queue": keys.queue(step), "routing_key": keys.
 task_acks_late = True
 worker_prefetch_multiplier = 1
 worker_concurrency = _settings.echo_slots
-worker_pool = "threads"  # one process, one model: task threads tokenise, submit to the engine, and wait
+# One process, one model: task threads tokenise, submit to the engine, and wait. Only a worker resolves the name.
+worker_pool = "workers.pool:TaskPool"
 
 worker_send_task_events = True
 task_send_sent_event = True

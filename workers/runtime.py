@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps, signals
-from celery.concurrency.thread import TaskPool
 from celery.worker import state
 
 from cache.shared import SharedTier
@@ -25,6 +24,7 @@ from echo_tasks.registry import Registry
 from workers import model
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
+from workers.pool import TaskPool
 from workers.steps import Steps
 from workers.streams import StreamWriter
 
@@ -45,7 +45,9 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(worker, **kwargs)
         if not issubclass(worker.pool_cls, TaskPool):
             exit_misconfigured(
-                SettingsError([f"pool {worker.pool_cls.__module__}: a worker is one process; use -P threads"])
+                SettingsError(
+                    [f"pool {worker.pool_cls.__module__}: a worker is one process with a pool of its own; leave -P out"]
+                )
             )
         self._settings = settings.current()
         try:

@@ -19,7 +19,8 @@ from echo_tasks.errors import (
 )
 from echo_tasks.ledger import Claim, Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Usage
-from workers import membranes
+from workers import calls, membranes
+from workers.calls import Call
 from workers.compose import compose
 from workers.engine import Engine
 from workers.membranes.prompt import STOP
@@ -114,9 +115,12 @@ class Steps:
         try:
             membrane = membranes.named(step)
             history = self._ledger.turns(spec)
-            with self._writer.stream(spec.job_id, step) as stream:
+            call = calls.current()
+            with self._writer.stream(spec.job_id, step, call.cancelled) as stream:
                 prompt = self._fitting(membrane.prompts(spec, history, outputs))
-                generation = self._engine.submit(_request(spec, prompt, stream)).result()
+                generation = self._engine.submit(_request(spec, prompt, stream, call)).result()
+            if generation.finish_reason == "cancelled":
+                raise GenerationError("cancelled")
             fields = membrane.fields(spec, generation)
         except (BrokerUnavailable, EngineStopped):
             raise
@@ -153,7 +157,7 @@ class Steps:
         return next((prompt for prompt in prompts if self._engine.takes(prompt)), prompts[-1])
 
 
-def _request(spec: JobSpec, prompt: str, stream: Stream) -> GenerationRequest:
+def _request(spec: JobSpec, prompt: str, stream: Stream, call: Call) -> GenerationRequest:
     options = spec.options
     sampling = Sampling(
         max_tokens=options.max_tokens,
@@ -166,7 +170,14 @@ def _request(spec: JobSpec, prompt: str, stream: Stream) -> GenerationRequest:
         seed=options.seed,
         stop=tuple(text.encode() for text in (*options.stop, *STOP)),
     )
-    return GenerationRequest(prompt, sampling, priority=spec.priority, on_text=stream.write, cancelled=stream.cancelled)
+    return GenerationRequest(
+        prompt,
+        sampling,
+        priority=spec.priority,
+        on_text=stream.write,
+        cancelled=call.cancelled,
+        deadline=call.deadline,
+    )
 
 
 def _ms_since(started: float) -> float:

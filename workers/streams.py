@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
@@ -29,7 +29,7 @@ class Stream:
     job_id: str
     membrane: str
     writer: StreamWriter
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event
 
     def write(self, text: str) -> None:
         """Add text to the job's events."""
@@ -61,9 +61,9 @@ class StreamWriter:
             self._thread.join()
 
     @contextmanager
-    def stream(self, job_id: str, membrane: str) -> Iterator[Stream]:
-        """A stream for a step; on the way out everything written has been sent."""
-        stream = Stream(job_id, membrane, self)
+    def stream(self, job_id: str, membrane: str, cancelled: threading.Event) -> Iterator[Stream]:
+        """A stream for a step; on the way out everything written has been sent. `cancelled` is set if the job ends."""
+        stream = Stream(job_id, membrane, self, cancelled)
         with self._lock:
             self._open[job_id].append(stream)
         try:

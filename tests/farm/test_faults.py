@@ -218,7 +218,7 @@ def test_a_pool_of_processes_is_refused(own: Site) -> None:
     """The engine lives in one process: prefork ends with status 78 and says what to use."""
     with own.run("worker", PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-P", "solo") as worker:
         assert until(lambda: worker.process.poll(), "the worker ends") == 78
-        assert "use -P threads" in worker.text()
+        assert "leave -P out" in worker.text()
 
 
 def test_a_taken_port_is_named(own: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -15,6 +16,8 @@ from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError,
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
 from echo_tasks.messages import JobResult, JobSpec, JobStatus, StepOutput
+from workers import calls
+from workers.calls import Call
 from workers.sequence import FinishReason, Generation, GenerationRequest
 from workers.steps import Steps
 from workers.streams import StreamWriter
@@ -27,6 +30,7 @@ class SetEngine:
         self.error: Exception | None = None
         self.finish_reason: FinishReason = "stop"
         self.prompts: list[str] = []
+        self.requests: list[GenerationRequest] = []
         self.longest = 10**9
         self.before_answer = lambda: None
 
@@ -35,6 +39,7 @@ class SetEngine:
 
     def submit(self, request: GenerationRequest) -> Future[Generation]:
         self.prompts.append(request.prompt)
+        self.requests.append(request)
         future: Future[Generation] = Future()
         if self.error is not None:
             future.set_exception(self.error)
@@ -233,8 +238,36 @@ def test_a_silent_step_learns_that_its_job_was_cancelled(bench: Bench) -> None:
     job_id = bench.job()
     bench.writer.start()
     try:
-        with bench.writer.stream(job_id, "memory") as stream:
+        with bench.writer.stream(job_id, "memory", threading.Event()) as stream:
             bench.ledger.cancel(job_id)
             assert stream.cancelled.wait(30)
     finally:
         bench.writer.stop()
+
+
+def test_a_step_that_its_call_ends_is_recorded_with_an_error(bench: Bench) -> None:
+    """A task that was terminated while it generated has no answer, and its job goes on without it."""
+    job_id = bench.job(("memory", "grammar"))
+    bench.engine.finish_reason = "cancelled"
+    bench.steps.run(job_id, "memory")
+    bench.engine.finish_reason = "stop"
+    bench.steps.run(job_id, "grammar")
+    assert bench.integration_messages() == 1
+    bench.steps.run(job_id, keys.INTEGRATION)
+    job = bench.ledger.read(job_id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.result is not None
+    assert "memory" in job.result.degraded
+
+
+def test_the_engine_is_told_the_bounds_of_the_call(bench: Bench) -> None:
+    """A call's deadline and its cancellation are the request's."""
+    call = Call(deadline=12.5)
+    calls.enter(call)
+    try:
+        bench.steps.run(bench.job(), "memory")
+    finally:
+        calls.enter(Call())
+    (request,) = bench.engine.requests
+    assert request.deadline == 12.5
+    assert request.cancelled is call.cancelled

@@ -1,0 +1,117 @@
+"""The worker's pool through Celery's own controls: limits, revocation, size, acknowledgement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from processes import Site, until
+
+SLOTS = 2
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Site]:
+    """A farm whose one worker has two slots and nothing to wait for."""
+    env = {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": str(SLOTS)}
+    site = Site(tmp_path_factory.mktemp("pool"), env)
+    with site.broker(), site.store(), site.api(), site.worker():
+        yield site
+
+
+@pytest.fixture(scope="module")
+def celery(own: Site) -> Celery:
+    """Celery as an operator's client."""
+    return Celery(broker=own.broker_url)
+
+
+def submit(farm: Site, *membranes: str, max_tokens: int = 4096) -> str:
+    """Post a job that is long unless told otherwise."""
+    body = {
+        "input_text": "Hello.",
+        "membranes": membranes or ["memory"],
+        "options": {"max_tokens": max_tokens, "temperature": 0},
+        "cache": False,
+    }
+    return str(farm.post("/api/jobs", body)["job_id"])
+
+
+def running(celery: Celery) -> dict[str, str]:
+    """The ids of the tasks that run, by their jobs."""
+    (tasks,) = (celery.control.inspect().active() or {"": []}).values()
+    return {task["args"][0]: task["id"] for task in tasks}
+
+
+def stats(celery: Celery) -> dict[str, Any]:
+    """What the worker tells of its pool."""
+    ((_, told),) = celery.control.inspect().stats().items()
+    pool: dict[str, Any] = told["pool"]
+    return pool
+
+
+def ended(farm: Site, job_id: str) -> dict[str, Any]:
+    """The job, once it has ended."""
+    return until(  # type: ignore[no-any-return]
+        lambda: (job := farm.get(f"/api/jobs/{job_id}"))["status"] in {"succeeded", "failed"} and job, "the job's end"
+    )
+
+
+def nothing_is_unacknowledged(farm: Site) -> bool:
+    """Whether the broker holds no message that a worker has."""
+    with redis.Redis.from_url(farm.broker_url) as broker:
+        return not broker.hlen("unacked")
+
+
+def test_a_worker_has_a_thread_for_each_slot(own: Site, celery: Celery) -> None:
+    """`celery -A echo_tasks worker` uses the farm's own pool by itself."""
+    pool = stats(celery)
+    assert pool["implementation"] == "workers.pool:TaskPool"
+    assert (pool["max-concurrency"], pool["threads"]) == (SLOTS, SLOTS)
+
+
+def test_a_revoked_task_ends_and_the_other_goes_on(own: Site, celery: Celery) -> None:
+    """Its job ends with the reason, its message is acknowledged, and its slot is free for the next one."""
+    doomed, other = submit(own), submit(own)
+    until(lambda: len(running(celery)) == SLOTS, "both run")
+    celery.control.revoke(running(celery)[doomed], terminate=True)
+    job = ended(own, doomed)
+    assert job["status"] == "failed"
+    assert "cancelled" in str(job["error"])
+    assert own.get(f"/api/jobs/{other}")["status"] == "running"
+    assert ended(own, submit(own, max_tokens=4))["status"] == "succeeded"
+    own.delete(f"/api/jobs/{other}")
+    until(lambda: nothing_is_unacknowledged(own), "every message is acknowledged")
+
+
+@pytest.mark.parametrize("limit", ["soft", "hard"])
+def test_a_time_limit_ends_the_task(own: Site, celery: Celery, limit: str) -> None:
+    """The job ends with the reason, and the worker goes on."""
+    seconds = {"soft": 1.0} if limit == "soft" else {"hard": 1.0}
+    celery.control.time_limit("echo.memory", reply=True, **seconds)
+    try:
+        job = ended(own, submit(own))
+        assert job["status"] == "failed"
+        assert "time" in str(job["error"])
+        until(lambda: nothing_is_unacknowledged(own), "every message is acknowledged")
+    finally:
+        celery.control.time_limit("echo.memory", reply=True)
+    assert ended(own, submit(own, max_tokens=4))["status"] == "succeeded"
+
+
+def test_the_pool_grows_and_shrinks(own: Site, celery: Celery) -> None:
+    """As inspection tells, and without harm to what runs."""
+    job_id = submit(own)
+    until(lambda: running(celery), "it runs")
+    celery.control.pool_grow(2, reply=True)
+    until(lambda: stats(celery)["threads"] == SLOTS + 2, "two more threads")
+    celery.control.pool_shrink(3, reply=True)
+    until(lambda: stats(celery)["threads"] == SLOTS - 1, "three threads less")
+    assert own.get(f"/api/jobs/{job_id}")["status"] == "running"
+    celery.control.pool_grow(1, reply=True)
+    own.delete(f"/api/jobs/{job_id}")
+    until(lambda: stats(celery)["busy"] == 0, "it is cancelled")
+    assert stats(celery)["max-concurrency"] == SLOTS
