@@ -91,6 +91,8 @@ class TaskPool(BasePool):  # type: ignore[misc]
         def run(answered: Callable[..., None]) -> None:
             apply_target(target, args, kwargs, answered, accept_callback, getpid=threading.get_ident)
 
+        soft_timeout = soft_timeout or self.options.get("soft_timeout")  # the worker's own, of its command line
+        timeout = timeout or self.options.get("timeout")
         task = Task(run, callback, timeout_callback, soft_timeout or math.inf, timeout or math.inf)
         self._line.put(task)
         return task

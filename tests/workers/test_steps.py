@@ -257,7 +257,7 @@ def test_a_step_that_its_call_ends_is_recorded_with_an_error(bench: Bench) -> No
     job = bench.ledger.read(job_id)
     assert job.status is JobStatus.SUCCEEDED
     assert job.result is not None
-    assert "memory" in job.result.degraded
+    assert job.result.membrane_outputs["memory"] == ""
 
 
 def test_the_engine_is_told_the_bounds_of_the_call(bench: Bench) -> None:

@@ -19,7 +19,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[S
     """A farm whose one worker has two slots and nothing to wait for."""
     env = {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": str(SLOTS)}
     site = Site(tmp_path_factory.mktemp("pool"), env)
-    with site.broker(), site.store(), site.api(), site.worker():
+    with site.server("broker"), site.server("store"), site.http(), site.worker():
         yield site
 
 
@@ -37,7 +37,7 @@ def submit(farm: Site, *membranes: str, max_tokens: int = 4096) -> str:
         "options": {"max_tokens": max_tokens, "temperature": 0},
         "cache": False,
     }
-    return str(farm.post("/api/jobs", body)["job_id"])
+    return str(farm.post("/api/jobs", body).json["job_id"])
 
 
 def running(celery: Celery) -> dict[str, str]:
@@ -56,7 +56,8 @@ def stats(celery: Celery) -> dict[str, Any]:
 def ended(farm: Site, job_id: str) -> dict[str, Any]:
     """The job, once it has ended."""
     return until(  # type: ignore[no-any-return]
-        lambda: (job := farm.get(f"/api/jobs/{job_id}"))["status"] in {"succeeded", "failed"} and job, "the job's end"
+        lambda: (job := farm.get(f"/api/jobs/{job_id}").json)["status"] in {"succeeded", "failed"} and job,
+        "the job's end",
     )
 
 
@@ -81,25 +82,22 @@ def test_a_revoked_task_ends_and_the_other_goes_on(own: Site, celery: Celery) ->
     job = ended(own, doomed)
     assert job["status"] == "failed"
     assert "cancelled" in str(job["error"])
-    assert own.get(f"/api/jobs/{other}")["status"] == "running"
+    assert own.get(f"/api/jobs/{other}").json["status"] == "running"
     assert ended(own, submit(own, max_tokens=4))["status"] == "succeeded"
-    own.delete(f"/api/jobs/{other}")
+    own.request("DELETE", f"/api/jobs/{other}")
     until(lambda: nothing_is_unacknowledged(own), "every message is acknowledged")
 
 
-@pytest.mark.parametrize("limit", ["soft", "hard"])
-def test_a_time_limit_ends_the_task(own: Site, celery: Celery, limit: str) -> None:
-    """The job ends with the reason, and the worker goes on."""
-    seconds = {"soft": 1.0} if limit == "soft" else {"hard": 1.0}
-    celery.control.time_limit("echo.memory", reply=True, **seconds)
-    try:
+@pytest.mark.parametrize("option", ["--soft-time-limit=1", "--time-limit=1"])
+def test_a_time_limit_ends_the_task(tmp_path: Path, talkative: Path, option: str) -> None:
+    """The job ends with the reason, its message is acknowledged, and the worker goes on."""
+    own = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": str(SLOTS)})
+    with own.server("broker"), own.server("store"), own.http(), own.worker(option):
         job = ended(own, submit(own))
         assert job["status"] == "failed"
         assert "time" in str(job["error"])
         until(lambda: nothing_is_unacknowledged(own), "every message is acknowledged")
-    finally:
-        celery.control.time_limit("echo.memory", reply=True)
-    assert ended(own, submit(own, max_tokens=4))["status"] == "succeeded"
+        assert ended(own, submit(own, max_tokens=4))["status"] == "succeeded"
 
 
 def test_the_pool_grows_and_shrinks(own: Site, celery: Celery) -> None:
@@ -110,8 +108,8 @@ def test_the_pool_grows_and_shrinks(own: Site, celery: Celery) -> None:
     until(lambda: stats(celery)["threads"] == SLOTS + 2, "two more threads")
     celery.control.pool_shrink(3, reply=True)
     until(lambda: stats(celery)["threads"] == SLOTS - 1, "three threads less")
-    assert own.get(f"/api/jobs/{job_id}")["status"] == "running"
+    assert own.get(f"/api/jobs/{job_id}").json["status"] == "running"
     celery.control.pool_grow(1, reply=True)
-    own.delete(f"/api/jobs/{job_id}")
+    own.request("DELETE", f"/api/jobs/{job_id}")
     until(lambda: stats(celery)["busy"] == 0, "it is cancelled")
     assert stats(celery)["max-concurrency"] == SLOTS
