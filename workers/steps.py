@@ -102,11 +102,11 @@ class Steps:
             return
         elapsed_ms = 1000 * claim.running_s + _ms_since(started)
         result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
+        if spec.cache and not failed:  # before the job ends: who has read an answer and asks again, finds it
+            self._keep_answer(spec, result)
         if not self._ledger.succeed(spec, result):
             log.info("job had ended")
             return
-        if spec.cache and not failed:  # only the answer that ended the job: this one is whole
-            self._keep_answer(spec, result)
         log.info("job answered", elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
 
     def _answer(self, spec: JobSpec, step: str, outputs: Mapping[str, StepOutput]) -> StepOutput:
@@ -120,18 +120,14 @@ class Steps:
                 prompt = self._fitting(membrane.prompts(spec, history, outputs))
                 generation = self._engine.submit(_request(spec, prompt, stream, call)).result()
             if generation.finish_reason == "cancelled":
-                raise GenerationError("cancelled")
+                log.info("step cancelled", tokens=len(generation.tokens))
+                return self._failed("cancelled", started)
             fields = membrane.fields(spec, generation)
         except (BrokerUnavailable, EngineStopped):
             raise
         except Exception as error:
             log.error("step failed", exc_info=not isinstance(error, GenerationError), error=str(error))
-            return StepOutput(
-                error=str(error) or repr(error),
-                rejected=isinstance(error, RequestRejected),
-                node=self._node,
-                elapsed_ms=_ms_since(started),
-            )
+            return self._failed(str(error) or repr(error), started, rejected=isinstance(error, RequestRejected))
         log.info(
             "step answered",
             finish=generation.finish_reason,
@@ -151,6 +147,9 @@ class Steps:
             node=self._node,
             elapsed_ms=_ms_since(started),
         )
+
+    def _failed(self, reason: str, started: float, *, rejected: bool = False) -> StepOutput:
+        return StepOutput(error=reason, rejected=rejected, node=self._node, elapsed_ms=_ms_since(started))
 
     def _fitting(self, prompts: Sequence[str]) -> str:
         """The first of the prompts, which get shorter, that the engine takes; the last one for its refusal."""
