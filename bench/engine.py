@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from bench import ceilings, untrained
-from bench.contenders import Apart, Load, llama
+from bench.contenders import Apart, Contender, Load, llama
 from bench.contenders.echo import Echo
 from bench.contenders.llama import Llama
 from bench.contenders.package import Package
@@ -26,8 +26,11 @@ SHAPES = {"0.1B": (12, 768), "0.4B": (24, 1024), "1.5B": (24, 2048)}
 """Layers and width of the official models."""
 
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-_VOCABULARY = 65536
+VOCABULARY = 65536
 _PACKAGE = "rwkv package"
+
+STREAMS, PROMPT = 16, 2000
+"""How many sequences generate, and how many tokens the prompt has that is read beside them."""
 
 
 @dataclass(slots=True)
@@ -45,34 +48,57 @@ class Row:
         return statistics.median(self.tokens_per_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Seconds between the tokens of running streams: alone, and beside a prompt that is read."""
+
+    alone_s: list[float]
+    beside_s: list[float]
+
+    @property
+    def median_alone_s(self) -> float:
+        return statistics.median(self.alone_s)
+
+    @property
+    def stall_ratio(self) -> float:
+        """The 99th percentile beside the prompt to the median alone."""
+        return statistics.quantiles(self.beside_s, n=100, method="inclusive")[-1] / self.median_alone_s
+
+
 def main(arguments: Sequence[str]) -> None:
     """Measure, and print the table."""
     options = _options(arguments)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         path = Path(folder) / f"rwkv7-{options.shape}.pth"
         layers, width = SHAPES[options.shape]
-        torch.save(untrained.weights(layers=layers, width=width, vocabulary=_VOCABULARY), path)
-        rows = _rows(path, options, running)
+        torch.save(untrained.weights(layers=layers, width=width, vocabulary=VOCABULARY), path)
+
+        def apart(make: Callable[[Load], Contender]) -> Apart:
+            contender = Apart(make, Load(path, options.dtype, max(*options.rows, STREAMS + 1)))
+            running.callback(contender.close)
+            return contender
+
+        contenders = {"echo": apart(Echo)}
+        if llama.is_installed():
+            contenders["llama.cpp"] = apart(Llama)
+        rows, gaps = _rows(contenders, apart(Package), _ceilings(path, options), options), []
         for row in rows:  # what is compiled, and what memory is taken, at the first time
             row.measure()
         for _ in range(options.repeats):
             for row in rows:
                 row.tokens_per_s.append(row.measure())
+            gaps.append(Gaps(*contenders["echo"].ask("gaps", STREAMS, PROMPT)))
     _print(rows, options)
+    _print_gaps(gaps)
+    if options.json:
+        table = [{"engine": row.name, "load": row.load, "tokens_per_s": row.tokens_per_s} for row in rows]
+        streams = [{"alone_s": gap.alone_s, "beside_s": gap.beside_s} for gap in gaps]
+        options.json.write_text(json.dumps({"title": _title(options), "rows": table, "gaps": streams}, indent=1))
 
 
-def _rows(path: Path, options: argparse.Namespace, running: ExitStack) -> list[Row]:
-    ceiling = _ceilings(path, options)
-
-    def apart(make: Callable[[Load], object]) -> Apart:
-        contender = Apart(make, Load(path, options.dtype, max(options.rows)))  # type: ignore[arg-type]
-        running.callback(contender.close)
-        return contender
-
-    several = {"echo": apart(Echo)}
-    if llama.is_installed():
-        several["llama.cpp"] = apart(Llama)
-    package = apart(Package)
+def _rows(
+    several: Mapping[str, Apart], package: Apart, ceiling: Mapping[int, float], options: argparse.Namespace
+) -> list[Row]:
     rows = [
         Row(name, _decode(count), lambda c=contender, n=count: c.decode(n, options.tokens), ceiling[count])  # type: ignore[misc]
         for count in options.rows
@@ -82,7 +108,7 @@ def _rows(path: Path, options: argparse.Namespace, running: ExitStack) -> list[R
     rows += [
         Row(name, f"prefill, {count} tokens", lambda c=contender, n=count: c.prefill(n))  # type: ignore[misc]
         for count in options.prompts
-        for name, contender in (several | {_PACKAGE: package}).items()
+        for name, contender in {**several, _PACKAGE: package}.items()
     ]
     return rows
 
@@ -105,17 +131,27 @@ def _ceilings(path: Path, options: argparse.Namespace) -> dict[int, float]:
 
 def _print(rows: Sequence[Row], options: argparse.Namespace) -> None:
     package = {row.load: row.median for row in rows if row.name == _PACKAGE}
-    title = f"{options.shape}, {options.dtype}, greedy, median of {options.repeats}; {described()}"
-    print(title)
+    print(_title(options))
     print(f"{'':14} {'load':22} {'tokens/s':>9} {'least':>8} {'most':>8} {'of ceiling':>10} {'x package':>9}")
     for row in rows:
         share = f"{row.median / row.ceiling:10.0%}" if row.ceiling else f"{'':10}"
         same = package.get(row.load) or package[_decode(1)]
         low, high = min(row.tokens_per_s), max(row.tokens_per_s)
         print(f"{row.name:14} {row.load:22} {row.median:9.0f} {low:8.0f} {high:8.0f} {share} {row.median / same:9.1f}")
-    if options.json:
-        table = [{"engine": row.name, "load": row.load, "tokens_per_s": row.tokens_per_s} for row in rows]
-        options.json.write_text(json.dumps({"title": title, "rows": table}, indent=1))
+
+
+def _print_gaps(gaps: Sequence[Gaps]) -> None:
+    alone = 1000 * statistics.median(gap.median_alone_s for gap in gaps)
+    ratios = sorted(gap.stall_ratio for gap in gaps)
+    print(
+        f"{STREAMS} streams while {PROMPT} tokens of another prompt are read: 99th percentile between tokens is "
+        f"{statistics.median(ratios):.2f} times ({ratios[0]:.2f} to {ratios[-1]:.2f}) "
+        f"the undisturbed median of {alone:.1f} ms"
+    )
+
+
+def _title(options: argparse.Namespace) -> str:
+    return f"{options.shape}, {options.dtype}, greedy, median of {options.repeats}; {described()}"
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

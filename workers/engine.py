@@ -18,8 +18,8 @@ from workers.scheduler import Scheduler
 from workers.sequence import NO_SLOT, Generation, GenerationRequest, Sequence
 from workers.tokenizer import Tokenizer
 
-PREFILL_TOKENS = 96
-"""Tokens of prompts that are fed in a step while others generate: more would hold these up for too long."""
+PREFILL_TOKENS = 32
+"""Tokens of prompts that are fed in a step while others generate, beside one for each of these."""
 
 log = logs.get(__name__)
 

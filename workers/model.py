@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +14,18 @@ import torch
 
 from echo_tasks.errors import CheckpointError
 from echo_tasks.settings import Settings
-from workers import checkpoint, cores, membranes, tokenizer
+from workers import checkpoint, cores, engine, membranes, tokenizer
 from workers.rwkv7 import RWKV7
 from workers.tokenizer import Tokenizer
 
 BUNDLED = Path(__file__).parent / "checkpoints" / "echo-mini" / "echo-mini.pth"
 """The small model that comes with the package, for a farm that is given none."""
 
-PREFILL_TOKENS = 512
+PREFILL_TOKENS = 256
 """Tokens of prompts that are fed in a step while nobody generates."""
+
+_M_MMAP_THRESHOLD = -3
+"""Of glibc's `mallopt`: bytes from which memory is taken from the system, and given back, by itself."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -47,11 +52,23 @@ def load(settings: Settings) -> Model:
     libgomp has them sleep at every barrier instead of spinning, and the engine's step takes half as long again.
     """
     torch.set_num_threads(settings.echo_threads or cores.usable())
-    with ThreadPoolExecutor(1) as loader:
-        loaded = loader.submit(_load, settings).result()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's: it keeps 65 MB of an fp32 0.1B's loading
-        trim(0)
-    return loaded
+    with ThreadPoolExecutor(1) as loader, _weights_in_pages_of_their_own():
+        return loader.submit(_load, settings).result()
+
+
+@contextmanager
+def _weights_in_pages_of_their_own() -> Iterator[None]:
+    """Have glibc give back what loading has freed: left to itself it keeps up to 65 MB of it for a 0.1B in fp32."""
+    c = ctypes.CDLL(None)
+    if not hasattr(c, "mallopt") or not hasattr(c, "malloc_trim"):
+        yield
+        return
+    c.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+    try:
+        yield
+    finally:
+        c.mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # where its own adjustments would have ended
+        c.malloc_trim(0)
 
 
 def _load(settings: Settings) -> Model:
@@ -67,7 +84,7 @@ def _load(settings: Settings) -> Model:
         loaded,
         _DTYPES[settings.echo_dtype],
         slots=settings.echo_slots,
-        max_tokens=settings.echo_slots + PREFILL_TOKENS,
+        max_tokens=max(PREFILL_TOKENS, 2 * settings.echo_slots + engine.PREFILL_TOKENS),
         kernels=settings.echo_kernels,
     )
     model_id = _id(loaded.digest, vocabulary.digest)

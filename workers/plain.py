@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from workers.slots import Slots
 from workers.stopwatch import Stopwatch
 
 Block = dict[str, Tensor]
+Recurrence = Callable[[Tensor, "Fed", list[Tensor]], Tensor]
+"""What `in_torch` does."""
 
 _GROUP_NORM_EPS = 64e-5
 _DECAY_SCALE = -0.606531  # -exp(-0.5)
@@ -23,28 +25,38 @@ _DECAY_SCALE = -0.606531  # -exp(-0.5)
 class Layers:
     """All layers of a model, and the states that they read and leave behind."""
 
-    def __init__(self, blocks: Iterable[Block], slots: Slots, watch: Stopwatch) -> None:
+    def __init__(self, blocks: Iterable[Block], slots: Slots, watch: Stopwatch, recurrence: Recurrence) -> None:
+        """`recurrence` is `in_torch`, or another that does the same."""
         self._blocks = list(blocks)
         self._slots = slots
         self._watch = watch
+        self._recurrence = recurrence
 
     def forward(self, x: Tensor, batch: Batch) -> Tensor:
         """What the layers make of x (N, C), of the wanted tokens; the segments' slots move on."""
         first_value = None
-        fed = _Fed(batch, x.device)
+        fed = Fed(batch, x.device)
         for layer, block in enumerate(self._blocks):
-            shifts, wkv = self._slots.shift[layer], self._slots.wkv[layer].mT
-            mixed, first_value = _time_mix(block, _norm(block, "ln1", x), shifts[0], wkv, first_value, fed, self._watch)
+            shifts, wkv = self._slots.shift[layer], self._slots.wkv[layer]
+
+            def recur(*parts: Tensor, wkv: Tensor = wkv) -> Tensor:
+                self._watch.lap("linear")
+                y = self._recurrence(wkv, fed, [part.float() for part in parts])
+                self._watch.lap("wkv")
+                return y
+
+            mixed, first_value = _time_mix(block, _norm(block, "ln1", x), shifts[0], first_value, fed, recur)
             x = x + mixed
             x = x + _channel_mix(block, _norm(block, "ln2", x), shifts[1], fed)
         return x[fed.wanted]
 
 
-class _Fed:
+class Fed:
     """A batch as indices on the device."""
 
     def __init__(self, batch: Batch, device: torch.device) -> None:
         starts = batch.starts
+        self.starts = torch.tensor(starts, device=device)
         self.first = torch.tensor(starts[:-1], device=device)
         self.last = torch.tensor(batch.last, device=device)
         self.slots = torch.tensor(batch.slots, device=device)
@@ -71,9 +83,9 @@ def _norm(block: Block, name: str, x: Tensor) -> Tensor:
 
 
 def _time_mix(
-    p: Block, x: Tensor, shift: Tensor, wkv: Tensor, first_value: Tensor | None, fed: _Fed, watch: Stopwatch
+    p: Block, x: Tensor, shift: Tensor, first_value: Tensor | None, fed: Fed, recur: Callable[..., Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """One layer's time mix of x (N, C); updates `shift` (S, C) and `wkv` (S, H, 64, 64) in place."""
+    """One layer's time mix of x (N, C); updates `shift` (S, C) in place, and by `recur` the states."""
     length, width = x.shape
     heads = (length, width // HEAD_SIZE, HEAD_SIZE)
     xx = fed.shifted(x, shift)
@@ -94,18 +106,16 @@ def _time_mix(
         v = v + (first_value - v) * torch.sigmoid(p["att.v0"] + (xv @ p["att.v1"]) @ p["att.v2"])
     decay = torch.exp(_DECAY_SCALE * torch.sigmoid((p["att.w0"] + w).float()))
 
-    watch.lap("linear")
-    y = _recurrence(wkv, fed, [part.view(heads).float() for part in (r, decay, k, v, -kk, kk * a.view(heads))])
-    watch.lap("wkv")
+    y = recur(r.view(heads), decay.view(heads), k.view(heads), v.view(heads), -kk, kk * a.view(heads))
     y = y.to(x.dtype).reshape(length, width)
     y = F.group_norm(y, heads[1], p["att.ln_x.weight"], p["att.ln_x.bias"], eps=_GROUP_NORM_EPS)
     bonus = (r.view(heads) * k.view(heads) * p["att.r_k"]).sum(-1, keepdim=True) * v.view(heads)
     return F.linear((y + bonus.view(length, width)) * g, p["att.output.weight"]), first_value
 
 
-def _recurrence(wkv: Tensor, fed: _Fed, parts: list[Tensor]) -> Tensor:
-    """y (N, H, 64) of r, w, k, v, a, b (N, H, 64 each); `wkv` (S, H, 64, 64) in place."""
-    y = torch.empty_like(parts[0])
+def in_torch(states: Tensor, fed: Fed, parts: list[Tensor]) -> Tensor:
+    """y (N, H, 64) of r, w, k, v, a, b, which are fp32 and as large; `states` (S, H, 64, 64) of `Slots` in place."""
+    y, wkv = torch.empty_like(parts[0]), states.mT
     if len(fed.alone):
         r, w, k, v, a, b = (part[fed.alone] for part in parts)
         y[fed.alone], wkv[fed.alone_slots] = step(r, w, k, v, a, b, wkv[fed.alone_slots])
@@ -116,7 +126,7 @@ def _recurrence(wkv: Tensor, fed: _Fed, parts: list[Tensor]) -> Tensor:
     return y
 
 
-def _channel_mix(p: Block, x: Tensor, shift: Tensor, fed: _Fed) -> Tensor:
+def _channel_mix(p: Block, x: Tensor, shift: Tensor, fed: Fed) -> Tensor:
     """One layer's channel mix of x (N, C); updates `shift` (S, C) in place."""
     k = x + fed.shifted(x, shift) * p["ffn.x_k"]
     return F.linear(torch.relu(F.linear(k, p["ffn.key.weight"])) ** 2, p["ffn.value.weight"])

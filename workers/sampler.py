@@ -1,9 +1,9 @@
-"""Choosing the next tokens from the logits: one row after the other, in plain torch."""
+"""Choosing the next tokens from the logits of a batch, in plain torch, on any device."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,40 +48,70 @@ class Sampler:
     count as in, too.
     """
 
-    def __init__(self, banned: Sequence[int]) -> None:
-        self._banned = torch.tensor(banned, dtype=torch.long)
+    def __init__(self, banned: Sequence[int], device: str | torch.device = "cpu") -> None:
+        self._banned = torch.tensor(banned, dtype=torch.long, device=device)
 
     @torch.inference_mode()
     def choose(self, logits: Tensor, rows: Sequence[Row]) -> list[Choice]:
         """A choice for every row of logits (R, V)."""
-        return [self._choose(of_row.float(), row) for of_row, row in zip(logits, rows, strict=True)]
+        logits = logits.float()
+        is_finite = logits.isfinite().all(1)
+        logits = logits.index_fill(1, self._banned, -math.inf)
+        logprobs = logits.log_softmax(1)
+        logits = _penalised(logits, rows)
+        tokens = logits.argmax(1)
+        drawing = [index for index, row in enumerate(rows) if not row.is_greedy]
+        if drawing:
+            where = torch.tensor(drawing, device=logits.device)
+            tokens[where] = _drawn(logits[where].nan_to_num(0), [rows[index] for index in drawing])
+        chosen = logprobs.gather(1, tokens[:, None])[:, 0]
+        choices = zip(tokens.tolist(), chosen.tolist(), is_finite.tolist(), strict=True)
+        return [Choice(token, logprob) if finite else Choice(None, math.nan) for token, logprob, finite in choices]
 
-    def _choose(self, logits: Tensor, row: Row) -> Choice:
-        if not bool(logits.isfinite().all()):
-            return Choice(None, math.nan)
-        logits = logits.index_fill(0, self._banned.to(logits.device), -math.inf)
-        logprobs = logits.log_softmax(0)
+
+def _penalised(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+    """Without what the tokens seen lose; may be done in place."""
+    for index, row in enumerate(rows):
         if row.seen is not None:
             ids, penalties = (torch.from_numpy(part).to(logits.device) for part in row.seen.penalties())
-            logits = logits.index_add(0, ids, -penalties)
-        token = int(logits.argmax()) if row.is_greedy else _drawn(logits, row)
-        return Choice(token, float(logprobs[token]))
+            logits[index].index_add_(0, ids, -penalties)
+    return logits
 
 
-def _drawn(logits: Tensor, row: Row) -> int:
-    sampling = row.sampling
-    p = ((logits - logits.max()) / sampling.temperature).exp().double()
-    if 0 < sampling.top_k < len(p):
-        p = p.where(p >= p.topk(sampling.top_k).values[-1], 0)
-    allowed = sampling.top_p * p.sum()
-    pivot, number = 0.0, 0
-    while True:
-        cumulative = p.where(p > pivot, 0).cumsum(0)
-        token = int(torch.searchsorted(cumulative, uniform(row.key, number) * cumulative[-1], right=True))
-        token = min(token, int(p.where(p > pivot, 0).nonzero()[-1]))
-        if p[token] >= 1 or p.where(p > p[token], 0).sum() < allowed:
-            return token
-        pivot, number = float(p[token]), number + 1
+def _drawn(logits: Tensor, rows: Sequence[Row]) -> Tensor:
+    """A token for every row (R,), all of them drawn until each lies in its nucleus."""
+
+    def column(numbers: Iterable[float]) -> Tensor:
+        return torch.tensor([*numbers], dtype=torch.float64, device=logits.device)[:, None]
+
+    scaled = (logits - logits.max(1, keepdim=True).values).double() / column(row.sampling.temperature for row in rows)
+    p = _of_top_k(scaled.exp(), [row.sampling.top_k for row in rows])
+    allowed = column(row.sampling.top_p for row in rows) * p.sum(1, keepdim=True)
+    tokens = torch.zeros(len(rows), 1, dtype=torch.long, device=logits.device)
+    pivot, number = torch.zeros_like(allowed), 0
+    is_open = torch.ones_like(tokens, dtype=torch.bool)
+    while bool(is_open.any()):
+        left = p.where(p > pivot, 0)
+        cumulative = left.cumsum(1)
+        mark = column(uniform(row.key, number) for row in rows) * cumulative[:, -1:]
+        last = left.shape[1] - 1 - (left > 0).flip(1).int().argmax(1, keepdim=True)
+        drawn = torch.searchsorted(cumulative, mark, right=True).minimum(last)
+        tokens = drawn.where(is_open, tokens)
+        pivot, number = p.gather(1, tokens), number + 1
+        is_open = is_open & (pivot < 1) & (p.where(p > pivot, 0).sum(1, keepdim=True) >= allowed)
+    return tokens[:, 0]
+
+
+def _of_top_k(p: Tensor, top_ks: Sequence[int]) -> Tensor:
+    """Nothing but each row's k most probable, and their equals; a `k` of 0, or of all, changes nothing."""
+    size = p.shape[1]
+    limits = [k if 0 < k < size else 0 for k in top_ks]
+    if not any(limits):
+        return p
+    columns = torch.tensor([max(0, k - 1) for k in limits], device=p.device)[:, None]
+    least = p.topk(max(limits), dim=1).values.gather(1, columns)
+    limited = torch.tensor([k > 0 for k in limits], device=p.device)[:, None]
+    return p.where(~limited | (p >= least), 0)
 
 
 def uniform(key: int, number: int) -> float:

@@ -39,11 +39,15 @@ class Apart:
 
     def decode(self, rows: int, tokens: int) -> float:
         """As the contender's."""
-        return self._process.submit(_measure, "decode", rows, tokens).result()
+        return float(self.ask("decode", rows, tokens))
 
     def prefill(self, tokens: int) -> float:
         """As the contender's."""
-        return self._process.submit(_measure, "prefill", tokens).result()
+        return float(self.ask("prefill", tokens))
+
+    def ask(self, method: str, *arguments: int) -> Any:
+        """What a method of the contender's own gives."""
+        return self._process.submit(_ask, method, *arguments).result()
 
     def close(self) -> None:
         """End the process."""
@@ -58,5 +62,5 @@ def _become(make: Callable[[Load], Contender], load: Load) -> None:
     _contender = make(load)
 
 
-def _measure(method: str, *arguments: int) -> float:
-    return getattr(_contender, method)(*arguments)  # type: ignore[no-any-return]
+def _ask(method: str, *arguments: int) -> Any:
+    return getattr(_contender, method)(*arguments)

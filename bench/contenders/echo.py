@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
+from bench import crowd
+from bench.clocked import Clocked
 from bench.contenders import Load
+from bench.crowd import Measured
 from echo_tasks import settings
-from workers import model
+from echo_tasks.keys import INTEGRATION
+from echo_tasks.messages import JobSpec, StepOutput
+from workers import membranes, model
 from workers.engine import Engine
+from workers.membranes.prompt import STOP
 from workers.sequence import Generation, GenerationRequest, Sampling
 
 _PROMPT_TOKENS = 16
 _TEXT = "天地玄黄"  # a token a character
+
+_UNDISTURBED_STEPS = 100
+
+JOB_TEXT = "Tell me about the river that runs through the town of number {}."
 
 
 class Echo:
@@ -20,7 +31,8 @@ class Echo:
     def __init__(self, load: Load) -> None:
         given = {"echo_model": load.checkpoint, "echo_dtype": load.dtype, "echo_slots": load.rows}
         loaded = model.load(settings.current().model_copy(update=given))
-        self._engine = Engine(loaded.rwkv, loaded.tokenizer, max_prompt_tokens=1 << 20)
+        self._clocked = Clocked(loaded.rwkv)
+        self._engine = Engine(self._clocked, loaded.tokenizer, max_prompt_tokens=1 << 20)  # type: ignore[arg-type]
         self._engine.start()
 
     def decode(self, rows: int, tokens: int) -> float:
@@ -36,6 +48,40 @@ class Echo:
         """Up to the first token."""
         ((_, answer),) = self._asked(1, tokens, 1)
         return tokens / (answer.ttft_s - answer.queue_s)
+
+    def jobs(self, clients: int, rounds: int, tokens: int) -> Measured:
+        """Jobs of one membrane and integration, as a worker's steps ask for them, and nothing around the engine."""
+        sampling = Sampling(max_tokens=tokens, stop=tuple(text.encode() for text in STOP))
+
+        def step(name: str, spec: JobSpec, outputs: dict[str, StepOutput]) -> Generation:
+            prompt, *_ = membranes.named(name).prompts(spec, (), outputs)
+            return self._engine.submit(GenerationRequest(prompt, sampling)).result()
+
+        def ask(number: int) -> int:
+            spec = JobSpec(job_id="", session_id="s", input_text=JOB_TEXT.format(number))
+            first = step("memory", spec, {})
+            last = step(INTEGRATION, spec, {"memory": StepOutput(text=first.text.strip())})
+            return len(first.tokens) + len(last.tokens)
+
+        return crowd.closed(clients, rounds, ask)
+
+    def gaps(self, streams: int, prompt_tokens: int) -> tuple[list[float], list[float]]:
+        """Seconds between the tokens of running streams: undisturbed, and while a prompt is read beside them."""
+        endless, cancelled = Sampling(temperature=0, max_tokens=1 << 20), threading.Event()
+        running = [
+            self._engine.submit(GenerationRequest(f"{_TEXT * 4}{stream}", endless, cancelled=cancelled))
+            for stream in range(streams)
+        ]
+        self._clocked.forget()
+        while len(alone := self._clocked.steps_s(streams)) < _UNDISTURBED_STEPS:
+            time.sleep(0.01)
+        prompt = (_TEXT * prompt_tokens)[:prompt_tokens]
+        self._engine.submit(GenerationRequest(prompt, Sampling(max_tokens=1))).result()
+        beside = self._clocked.steps_s(streams + 1)
+        cancelled.set()
+        for future in running:
+            future.result()
+        return alone, beside
 
     def _asked(self, count: int, prompt_tokens: int, tokens: int) -> list[tuple[float, Generation]]:
         """The answers to as many prompts at once, each with the moment of its start."""

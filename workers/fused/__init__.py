@@ -1,7 +1,7 @@
-"""The forward pass near a CPU's limit: torch's matrix products, and compiled kernels for all that lies between them."""
+"""The forward pass near a CPU's limit: matrix products on packed weights, and compiled kernels for all between them."""
 
 from workers.fused.layers import Layers
-from workers.fused.linear import linear
 from workers.fused.sampler import Sampler
+from workers.fused.vocabulary import Head
 
-__all__ = ["Layers", "Sampler", "linear"]
+__all__ = ["Head", "Layers", "Sampler"]

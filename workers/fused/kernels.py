@@ -73,8 +73,16 @@ def _norm(x: Any, delta: Any, weight: Any, bias: Any, width: Any, at: Any, out: 
         store(out, out_at + j, normed * load(weight, j) + load(bias, j))
 
 
+@inlined
+def _mix(h: Any, at: Any, old: Any, old_at: Any, mix: Any, width: Any, out: Any) -> None:
+    """out = h + (old - h) * mix, one token; h and out begin at `at`."""
+    for j in range(width):
+        now = load(h, at + j)
+        store(out, at + j, now + (load(old, old_at + j) - now) * load(mix, j))
+
+
 def enter_time(table: Any) -> None:
-    """x' = x + delta; h = ln1(x'); the mixes of h with the token before, for r, k, v, and (h, difference) for the rest.
+    """x' = x + delta; h = ln1(x'); the six mixes of h with the token before.
 
     A token's `before` is the token of that index, or the shift of slot -1 - index.
     """
@@ -82,7 +90,9 @@ def enter_time(table: Any) -> None:
     width, before, x, x_out = size(table, 6), integers(table, 7), floats(table, 8), floats(table, 9)
     weight, bias, shift, h = numbers(table, 10), numbers(table, 11), numbers(table, 12), numbers(table, 13)
     scratch, mix_r, mix_k, mix_v = numbers(table, 14), numbers(table, 15), numbers(table, 16), numbers(table, 17)
-    xr, xk, xv, both = numbers(table, 18), numbers(table, 19), numbers(table, 20), numbers(table, 21)
+    mix_w, mix_a, mix_g = numbers(table, 18), numbers(table, 19), numbers(table, 20)
+    xr, xk, xv, xw = numbers(table, 21), numbers(table, 22), numbers(table, 23), numbers(table, 24)
+    xa, xg = numbers(table, 25), numbers(table, 26)
     while True:
         task = ticket(table)
         if task >= tasks:
@@ -100,19 +110,12 @@ def enter_time(table: Any) -> None:
                 old, old_at = scratch, task * width
             else:
                 old, old_at = h, index * width
-            for j in range(width):
-                now = load(h, at + j)
-                store(xr, at + j, now + (load(old, old_at + j) - now) * load(mix_r, j))
-            for j in range(width):
-                now = load(h, at + j)
-                store(xk, at + j, now + (load(old, old_at + j) - now) * load(mix_k, j))
-            for j in range(width):
-                now = load(h, at + j)
-                store(xv, at + j, now + (load(old, old_at + j) - now) * load(mix_v, j))
-            for j in range(width):
-                now = load(h, at + j)
-                store(both, 2 * at + j, now)
-                store(both, 2 * at + width + j, load(old, old_at + j) - now)
+            _mix(h, at, old, old_at, mix_r, width, xr)
+            _mix(h, at, old, old_at, mix_k, width, xk)
+            _mix(h, at, old, old_at, mix_v, width, xv)
+            _mix(h, at, old, old_at, mix_w, width, xw)
+            _mix(h, at, old, old_at, mix_a, width, xa)
+            _mix(h, at, old, old_at, mix_g, width, xg)
 
 
 def enter_channel(table: Any) -> None:
@@ -138,9 +141,7 @@ def enter_channel(table: Any) -> None:
                 old, old_at = scratch, task * width
             else:
                 old, old_at = h, index * width
-            for j in range(width):
-                now = load(h, at + j)
-                store(out, at + j, now + (load(old, old_at + j) - now) * load(mix, j))
+            _mix(h, at, old, old_at, mix, width, out)
 
 
 def squash(table: Any) -> None:

@@ -1,0 +1,67 @@
+"""A whole farm for a benchmark, started and stopped as its users do it, on free ports and in a folder of its own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PATIENCE_S = 60
+"""Longest wait that the API allows for a job's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a running farm is to be found."""
+
+    api_port: int
+    broker_url: str
+
+    def job(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Submit a job and wait for its end. Raises RuntimeError if it does not succeed."""
+        answer = self._ask("POST", "/api/jobs", body)
+        while "result" not in answer or not answer["finished_at"]:
+            answer = self._ask("GET", f"/api/jobs/{answer['job_id']}")
+        if answer["status"] != "succeeded":
+            raise RuntimeError(f"job {answer['job_id']}: {answer['error']}")
+        return answer
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json", "Prefer": f"wait={_PATIENCE_S}"}
+        with closing(http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=2 * _PATIENCE_S)) as connection:
+            connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            reply = connection.getresponse()
+            text = reply.read()
+        if reply.status >= 400:
+            raise RuntimeError(f"{method} {path}: {reply.status} {text.decode(errors='replace')}")
+        answer: dict[str, Any] = json.loads(text)
+        return answer
+
+
+@contextmanager
+def farm(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
+    """A farm with these settings; it has stopped when the block ends."""
+    ports = {name: _free_port() for name in ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT")}
+    env = os.environ | {name: str(port) for name, port in ports.items()}
+    env |= {"ECHO_VAR": str(folder / "var"), **settings}
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    control = [sys.executable, "-m", "echo_tasks.local.control"]
+    subprocess.run([*control, "start"], env=env, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+    try:
+        yield Site(ports["API_PORT"], f"redis://127.0.0.1:{ports['BROKER_PORT']}")
+    finally:
+        subprocess.run([*control, "stop"], env=env, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
