@@ -22,8 +22,8 @@ from bench.machine import described
 from workers import checkpoint
 from workers.slots import Slots
 
-SHAPES = {"0.1B": (12, 768), "0.4B": (24, 1024), "1.5B": (24, 2048)}
-"""Layers and width of the official models."""
+SHAPES = {"tiny": (2, 128), "0.1B": (12, 768), "0.4B": (24, 1024), "1.5B": (24, 2048)}
+"""Layers and width of the official models, and of one for a quick try."""
 
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 VOCABULARY = 65536

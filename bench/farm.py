@@ -19,14 +19,12 @@ import torch
 
 from bench import crowd, site, untrained
 from bench.contenders import Apart, Load, prefork
-from bench.contenders.echo import JOB_TEXT, Echo
+from bench.contenders.echo import Echo
+from bench.contenders.errand import MEMBRANE, Errand
 from bench.crowd import Measured
 from bench.engine import SHAPES, VOCABULARY
 from bench.machine import described
 from workers import cores
-
-_STEPS = 2
-"""Generations of a job with one membrane: the membrane's, and integration's."""
 
 
 @dataclass(slots=True)
@@ -73,13 +71,14 @@ def _rows(path: Path, options: argparse.Namespace, running: ExitStack) -> list[R
 
     def through_http(number: int) -> int:
         sampling = {"max_tokens": options.tokens}
-        body = {"input_text": JOB_TEXT.format(number), "membranes": ["memory"], "options": sampling, "cache": False}
+        body = {"input_text": Errand(number).text, "membranes": [MEMBRANE], "options": sampling, "cache": False}
         return int(farm.job(body)["result"]["usage"]["completion_tokens"])
 
     def through_celery(number: int) -> int:
-        for _ in range(_STEPS):
-            celery.delay(JOB_TEXT.format(number), options.peer_tokens).get(timeout=600)
-        return _STEPS * int(options.peer_tokens)
+        errand, tokens = Errand(number), int(options.peer_tokens)
+        said = celery.delay(errand.first, tokens).get(timeout=600)
+        celery.delay(errand.second(said), tokens).get(timeout=600)
+        return 2 * tokens
 
     clients, rounds = options.clients, options.rounds
     return [
@@ -139,7 +138,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=64, help="jobs at a time, and slots of the worker")
     parser.add_argument("--rounds", type=int, default=1, help="jobs of each client, one after the other")
     parser.add_argument("--tokens", type=int, default=256, help="tokens that each step of a job generates")
-    parser.add_argument("--peer-tokens", type=int, default=48, help="the same for the plain Celery worker")
+    parser.add_argument("--peer-tokens", type=int, default=256, help="the same for the plain Celery worker")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args(arguments)

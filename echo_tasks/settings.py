@@ -58,7 +58,12 @@ class Settings(BaseModel):
         None,
         description="the checkpoint's vocabulary; unset: NAME.vocab.txt beside NAME.pth, else the World vocabulary",
     )
-    echo_dtype: Literal["fp32", "bf16"] = Field("fp32", description="number format of the weights")
+    echo_device: Literal["cpu", "cuda"] | None = Field(
+        None, description="what the engine runs on; unset: the first CUDA GPU that torch sees, else the CPU"
+    )
+    echo_dtype: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="number format of the weights; fp16 is for GPUs alone"
+    )
     echo_kernels: Literal["fused", "plain"] = Field(
         "fused", description="what runs the model's layers: compiled kernels, or torch alone"
     )

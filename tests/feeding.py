@@ -15,4 +15,4 @@ MAX_TOKENS = 256
 
 def fed(model: RWKV7, slot: int, tokens: Sequence[int]) -> Tensor:
     """The logits (V,) after `tokens` more in a slot."""
-    return model.forward(Batch((Segment(slot, tuple(tokens)),)))[0].clone()
+    return model.forward(Batch((Segment(slot, tuple(tokens)),)))[0].cpu().clone()

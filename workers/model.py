@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from echo_tasks.errors import CheckpointError
+from echo_tasks.errors import CheckpointError, SettingsError
 from echo_tasks.settings import Settings
 from workers import checkpoint, cores, engine, membranes, tokenizer
 from workers.rwkv7 import RWKV7
@@ -27,7 +27,7 @@ PREFILL_TOKENS = 256
 _M_MMAP_THRESHOLD = -3
 """Of glibc's `mallopt`: bytes from which memory is taken from the system, and given back, by itself."""
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,15 @@ class Model:
 
 
 def load(settings: Settings) -> Model:
-    """Load the model once for this process. Raises CheckpointError.
+    """Load the model once for this process. Raises CheckpointError, and SettingsError for what this machine lacks.
 
     In a thread of its own, with which its OpenMP threads end: as soon as a process has more of these than cores,
     libgomp has them sleep at every barrier instead of spinning, and the engine's step takes half as long again.
     """
+    device = _device(settings)
     torch.set_num_threads(settings.echo_threads or cores.usable())
     with ThreadPoolExecutor(1) as loader, _weights_in_pages_of_their_own():
-        return loader.submit(_load, settings).result()
+        return loader.submit(_load, settings, device).result()
 
 
 @contextmanager
@@ -71,7 +72,17 @@ def _weights_in_pages_of_their_own() -> Iterator[None]:
         c.malloc_trim(0)
 
 
-def _load(settings: Settings) -> Model:
+def _device(settings: Settings) -> str:
+    has_gpu = torch.cuda.is_available()
+    device = settings.echo_device or ("cuda" if has_gpu else "cpu")
+    if device == "cuda" and not has_gpu:
+        raise SettingsError(["ECHO_DEVICE='cuda' is not allowed here (torch sees no CUDA GPU); allowed: cpu"])
+    if device == "cpu" and settings.echo_dtype == "fp16":
+        raise SettingsError(["ECHO_DTYPE='fp16' is not allowed on a CPU; allowed: fp32 or bf16"])
+    return device
+
+
+def _load(settings: Settings, device: str) -> Model:
     path = settings.echo_model or BUNDLED
     loaded = checkpoint.load(path)
     vocabulary = tokenizer.load(settings.echo_vocab or _vocabulary_beside(path))
@@ -86,6 +97,7 @@ def _load(settings: Settings) -> Model:
         slots=settings.echo_slots,
         max_tokens=max(PREFILL_TOKENS, 2 * settings.echo_slots + engine.PREFILL_TOKENS),
         kernels=settings.echo_kernels,
+        device=device,
     )
     model_id = _id(loaded.digest, vocabulary.digest)
     answers_id = _id(model_id, settings.echo_dtype, membranes.fingerprint())

@@ -52,7 +52,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         self._settings = settings.current()
         try:
             self._model = model.load(self._settings)
-        except CheckpointError as error:
+        except (CheckpointError, SettingsError) as error:
             exit_misconfigured(error)
 
     def start(self, worker: Any) -> None:

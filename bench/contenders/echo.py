@@ -8,11 +8,10 @@ import time
 from bench import crowd
 from bench.clocked import Clocked
 from bench.contenders import Load
+from bench.contenders.errand import Errand
 from bench.crowd import Measured
 from echo_tasks import settings
-from echo_tasks.keys import INTEGRATION
-from echo_tasks.messages import JobSpec, StepOutput
-from workers import membranes, model
+from workers import model
 from workers.engine import Engine
 from workers.membranes.prompt import STOP
 from workers.sequence import Generation, GenerationRequest, Sampling
@@ -21,8 +20,6 @@ _PROMPT_TOKENS = 16
 _TEXT = "天地玄黄"  # a token a character
 
 _UNDISTURBED_STEPS = 100
-
-JOB_TEXT = "Tell me about the river that runs through the town of number {}."
 
 
 class Echo:
@@ -53,15 +50,13 @@ class Echo:
         """Jobs of one membrane and integration, as a worker's steps ask for them, and nothing around the engine."""
         sampling = Sampling(max_tokens=tokens, stop=tuple(text.encode() for text in STOP))
 
-        def step(name: str, spec: JobSpec, outputs: dict[str, StepOutput]) -> Generation:
-            prompt, *_ = membranes.named(name).prompts(spec, (), outputs)
+        def step(prompt: str) -> Generation:
             return self._engine.submit(GenerationRequest(prompt, sampling)).result()
 
         def ask(number: int) -> int:
-            spec = JobSpec(job_id="", session_id="s", input_text=JOB_TEXT.format(number))
-            first = step("memory", spec, {})
-            last = step(INTEGRATION, spec, {"memory": StepOutput(text=first.text.strip())})
-            return len(first.tokens) + len(last.tokens)
+            errand = Errand(number)
+            first = step(errand.first)
+            return len(first.tokens) + len(step(errand.second(first.text)).tokens)
 
         return crowd.closed(clients, rounds, ask)
 

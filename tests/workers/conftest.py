@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,36 @@ def oracle(checkpoint_path: Path) -> Any:
     return oracles.load(checkpoint_path)
 
 
-@pytest.fixture(scope="session", params=["fused", "plain"])
-def kernels(request: pytest.FixtureRequest) -> Kernels:
-    """Every implementation of the layers and the sampler."""
+@dataclass(frozen=True)
+class Backend:
+    """An implementation of the layers and the sampler, and what it runs on."""
+
+    kernels: Kernels
+    device: str
+
+
+_DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+_BACKENDS = [Backend(kernels, device) for device in _DEVICES for kernels in ("fused", "plain")]
+
+
+@pytest.fixture(scope="session", params=_BACKENDS, ids=lambda one: f"{one.kernels}-{one.device}")
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every implementation, on all that is at hand."""
     return request.param  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="session")
-def make_model(checkpoint_path: Path, kernels: Kernels) -> Callable[[int], RWKV7]:
+def make_model(checkpoint_path: Path, backend: Backend) -> Callable[[int], RWKV7]:
     """The tiny model in fp32, with as many slots as asked for."""
     loaded = checkpoint.load(checkpoint_path)
-    return lambda slots: RWKV7(loaded, torch.float32, slots=slots, max_tokens=MAX_TOKENS, kernels=kernels)
+    return lambda slots: RWKV7(
+        loaded,
+        torch.float32,
+        slots=slots,
+        max_tokens=MAX_TOKENS,
+        kernels=backend.kernels,
+        device=backend.device,
+    )
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def test_logits_are_the_packages_in_any_company(
                 count = min(len(left[slot]), chance.randint(1, 60), model.max_tokens // model.slots.count)
                 segments.append(Segment(slot, tuple(left[slot][:count]), count == len(left[slot])))
                 left[slot] = left[slot][count:]
-            logits = model.forward(Batch(tuple(segments)))
+            logits = model.forward(Batch(tuple(segments))).cpu()
             for slot, ours in zip([one.slot for one in segments if one.wanted], logits, strict=True):
                 theirs, _ = oracle.forward(whole[slot], None)
                 assert float((ours - theirs).abs().max()) <= 1e-4 * float(theirs.abs().max())

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 
 from workers import fused
 from workers.penalties import Seen
-from workers.rwkv7 import Kernels
 from workers.sampler import Choice, Row, Sampler
 from workers.sequence import GenerationRequest, Sampling
 from workers.sequence import Sequence as Generating
@@ -60,12 +60,12 @@ Chooser = Callable[..., int | None]
 
 
 @pytest.fixture(scope="session")
-def choose_all(kernels: Kernels) -> Choose:
+def choose_all(backend: Any) -> Choose:
     """`choose_all(logits, rows, banned)`: the choices for logits (R, V) in fp32."""
 
     def choose(logits: torch.Tensor, rows: Sequence[Row], banned: Sequence[int] = ()) -> list[Choice]:
-        if kernels == "plain":
-            return Sampler(banned).choose(logits, rows)
+        if backend.device != "cpu" or backend.kernels == "plain":
+            return Sampler(banned, backend.device).choose(logits.to(backend.device), rows)
         return fused.Sampler(banned, logits.shape[1], torch.float32, len(rows)).choose(logits, rows)
 
     return choose
