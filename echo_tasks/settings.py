@@ -71,6 +71,12 @@ class Settings(BaseModel):
         None, ge=1, le=1024, description="threads of the engine; unset: the cores that the process may use"
     )
     echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
+    echo_states_mb: int = Field(
+        256, ge=1, description="megabytes of a worker's memory for the states of sessions and templates"
+    )
+    echo_state_format: Literal["fp32", "fp16"] = Field(
+        "fp32", description="number format of WKV states that are kept; fp16 halves them"
+    )
     echo_grace_s: float = Field(
         3, ge=0, le=3600, description="seconds that a stopping worker gives running steps before it hands them back"
     )

@@ -52,3 +52,13 @@ ENGINE_STEP_SECONDS = Histogram(
     ["part"],
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
+
+STATE_LOOKUPS = Counter(
+    "echo_state_lookups_total", "Prompts whose beginnings were looked up, by result: hit or miss.", ["result"]
+)
+STATE_TOKENS_REUSED = Counter("echo_state_tokens_reused_total", "Tokens of prompts that needed no prefill.")
+STATES_KEPT = Counter("echo_states_kept_total", "States that were handed over to be kept.")
+STATES_DROPPED = Counter("echo_states_dropped_total", "States that were not kept, since too many waited to be.")
+STATES_REFUSED = Counter(
+    "echo_states_refused_total", "Cached states that could not be used, by reason: damaged or foreign.", ["reason"]
+)

@@ -93,7 +93,7 @@ def prompt_of(step: str, before: Sequence[Exchange], last: Exchange, notes: Mapp
         notes = {name: output_of(name, last) for name in MEMBRANES}
     noted = notes if step == INTEGRATION else {}
     outputs = {name: StepOutput(text=note) for name, note in noted.items()}
-    return membranes.named(step).prompts(spec, history, outputs)[0]
+    return membranes.named(step).prompts(spec, history, outputs)[0].text
 
 
 def output_of(step: str, exchange: Exchange) -> str:

@@ -44,7 +44,7 @@ class Membranes:
     ) -> Future[Generation]:
         prompt, *_ = membranes.named(step).prompts(spec, history, outputs)
         sampling = Sampling(MAX_TOKENS, temperature=0, stop=tuple(text.encode() for text in STOP))
-        return self._engine.submit(GenerationRequest(prompt, sampling))
+        return self._engine.submit(GenerationRequest(prompt.text, sampling, marks=prompt.marks))
 
 
 class Chat:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
+from itertools import pairwise
 
 from echo_tasks import logs
 from echo_tasks.errors import DeadlineExceeded, EngineStopped, GenerationError, RequestRejected
 from workers import metering
 from workers.batch import Batch, Segment
+from workers.prefixes import Prefixes
 from workers.rewind import Rewind
 from workers.rwkv7 import RWKV7
 from workers.sampler import Choice, Row
 from workers.scheduler import Scheduler
-from workers.sequence import NO_SLOT, Generation, GenerationRequest, Sequence
+from workers.sequence import NO_SLOT, Generation, GenerationRequest, Mark, Sampling, Sequence
 from workers.tokenizer import Tokenizer
 
 PREFILL_TOKENS = 32
 """Tokens of prompts that are fed in a step while others generate, beside one for each of these."""
+
+_SILENT = Sampling(max_tokens=1)
 
 log = logs.get(__name__)
 
@@ -36,11 +41,14 @@ class Engine:
         on_death: Callable[[], None] = lambda: None,
         max_waiting: int = 4096,
         prefill_tokens: int = PREFILL_TOKENS,
+        prefixes: Prefixes | None = None,
     ) -> None:
+        """`prefixes` are where the states of prompts' beginnings are found and kept."""
         self._model = model
         self._tokenizer = tokenizer
         self._max_prompt_tokens = max_prompt_tokens
         self._on_death = on_death
+        self._prefixes = prefixes
         self._sampler = model.sampler(tokenizer.undecodable(model.shape.vocabulary))
         self._scheduler = Scheduler(
             model.slots.count,
@@ -60,23 +68,23 @@ class Engine:
         """Whether the prompt is neither empty nor over the limit."""
         return 0 < len(self._tokenizer.encode(prompt)) <= self._max_prompt_tokens
 
+    def read(self, prompt: str, marks: tuple[int, ...]) -> None:
+        """Have the state after the last mark kept, if it is not yet known, when there is time. Does not block."""
+        request = GenerationRequest(prompt[: marks[-1]], _SILENT, marks=marks)
+        with suppress(GenerationError):  # full or stopped: then it is not known
+            sequence = self._sequence(request, marks)
+            sequence.ending = "read"
+            if sequence.mark is not None:
+                self._add(sequence, join=False)
+
     def submit(self, request: GenerationRequest) -> Future[Generation]:
         """Put a request in line; its future resolves with the answer, or raises GenerationError.
 
         Raises RequestRejected for what can never be answered, EngineFull, and EngineStopped after `stop`.
         """
         request.sampling.check()
-        prompt = self._tokenizer.encode(request.prompt)
-        if not prompt:
-            raise RequestRejected("prompt", "no tokens")
-        if len(prompt) > self._max_prompt_tokens:
-            raise RequestRejected("prompt", f"{len(prompt)} tokens; at most {self._max_prompt_tokens} are taken")
-        sequence = Sequence.start(request, prompt)
-        with self._changed:
-            if self._stopping:
-                raise EngineStopped("the engine has stopped")
-            self._scheduler.add(sequence)
-            self._changed.notify()
+        sequence = self._sequence(request, [mark for mark in request.marks if mark < len(request.prompt)])
+        self._add(sequence)
         return sequence.future
 
     def stop(self) -> None:
@@ -87,6 +95,40 @@ class Engine:
         if self._thread.is_alive():
             self._thread.join()
         self._abandon()
+
+    def _sequence(self, request: GenerationRequest, ends: Iterable[int]) -> Sequence:
+        """A sequence that goes on from the longest known of the beginnings that end there."""
+        tokens, marks = self._encoded(request.prompt, [*ends])
+        if not tokens:
+            raise RequestRejected("prompt", "no tokens")
+        if len(tokens) > self._max_prompt_tokens:
+            raise RequestRejected("prompt", f"{len(tokens)} tokens; at most {self._max_prompt_tokens} are taken")
+        sequence = Sequence.start(request, tokens)
+        if self._prefixes is not None and marks and request.state is None:
+            keys = self._prefixes.keys(tokens, marks)
+            sequence.mark = Mark(marks[-1], keys[marks[-1]])
+            found = self._prefixes.find(keys)
+            if found.state is not None:
+                sequence.resume(*found)
+        return sequence
+
+    def _encoded(self, prompt: str, ends: list[int]) -> tuple[list[int], list[int]]:
+        """The prompt's tokens, none of which lies across one of the ends, and where these are among the tokens."""
+        tokens: list[int] = []
+        marks = []
+        for start, end in pairwise([0, *ends, len(prompt)]):
+            tokens += self._tokenizer.encode(prompt[start:end])
+            marks.append(len(tokens))
+        return tokens, marks[:-1]
+
+    def _add(self, sequence: Sequence, *, join: bool = True) -> None:
+        """Put a sequence in line; without `join` only if no other is on its way to the same mark."""
+        with self._changed:
+            if self._stopping:
+                raise EngineStopped("the engine has stopped")
+            if join or sequence.mark is None or not self._scheduler.leads_to(sequence.mark.key):
+                self._scheduler.add(sequence)
+                self._changed.notify()
 
     def _run(self) -> None:
         try:
@@ -119,7 +161,8 @@ class Engine:
         if not sequence.future.set_running_or_notify_cancel():
             return self._release(sequence)
         sequence.admitted_at = time.monotonic()
-        sequence.slot = self._model.slots.take(sequence.request.state)
+        sequence.slot = self._model.slots.take(sequence.state)
+        sequence.state = None
         metering.admitted(sequence)
 
     def _step(self) -> None:
@@ -140,12 +183,25 @@ class Engine:
             for sequence, _ in fed:
                 self._fail(sequence, error)
             return
+        for sequence, _ in fed:
+            if sequence.is_at_mark:
+                self._keep(sequence)
         for sequence in ended:
             self._finish(sequence)
         for sequence, choice in zip(ready, choices, strict=True):
             self._accept(sequence, choice)
         self._model.watch.lap("overhead")
         metering.step(len(fed), prefilled, self._model.watch)
+
+    def _keep(self, sequence: Sequence) -> None:
+        """Keep the state at the sequence's mark, and have those go on from it who waited for it."""
+        mark, state = sequence.mark, self._model.slots.copy(sequence.slot)
+        if mark is None or self._prefixes is None:
+            return
+        self._prefixes.keep(mark.key, mark.tokens, state)
+        with self._changed:
+            for follower in self._scheduler.passed(sequence):
+                follower.resume(mark.tokens, state)
 
     def _choose(self, batch: Batch, ready: list[Sequence]) -> list[Choice]:
         logits = self._model.forward(batch)

@@ -11,6 +11,7 @@ from typing import Any
 from celery import bootsteps, signals
 from celery.worker import state
 
+from cache.memory import MemoryTier
 from cache.shared import SharedTier
 from cache.tiered import TieredCache
 from echo_tasks import __version__, connections, logs, settings, tasks
@@ -25,6 +26,8 @@ from workers import model
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.pool import TaskPool
+from workers.prefixes import Prefixes
+from workers.states import StateFormat
 from workers.steps import Steps
 from workers.streams import StreamWriter
 
@@ -58,11 +61,13 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, worker: Any) -> None:
         loaded = self._model
         redis = connections.patient(self._settings.broker)
+        prefixes = self._prefixes()
         engine = Engine(
             loaded.rwkv,
             loaded.tokenizer,
             max_prompt_tokens=self._settings.echo_max_prompt_tokens,
             on_death=_end_worker,
+            prefixes=prefixes,
         )
         writer = StreamWriter(Events(redis))
         ledger = Ledger(
@@ -72,6 +77,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         heartbeat = Heartbeat(Registry(connections.impatient(self._settings.broker)), self._record(worker))
+        prefixes.start()
         engine.start()
         writer.start()
         tasks.attach(
@@ -102,6 +108,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         def shut_down(**_: Any) -> None:
             heartbeat.stop()
             engine.stop()
+            prefixes.stop()
             writer.stop()
 
     def _answer_keeper(self) -> Callable[[JobSpec, JobResult], None]:
@@ -116,6 +123,14 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             cache.set(key, result.model_dump_json().encode(), self._settings.cache_ttl_seconds)
 
         return keep
+
+    def _prefixes(self) -> Prefixes:
+        """The states that this worker finds and keeps: in its memory, and where all workers find them."""
+        rwkv, chosen = self._model.rwkv, self._settings
+        states = StateFormat(self._model.model_id, rwkv.shape, rwkv.dtype, chosen.echo_state_format)
+        store = SharedTier(connections.hasty(chosen.store), compress=False)  # measured: states do not compress
+        cache = TieredCache([MemoryTier(chosen.echo_states_mb << 20), store])
+        return Prefixes(cache, states, ttl_s=60 * chosen.session_timeout_minutes)
 
     def _record(self, worker: Any) -> WorkerRecord:
         return WorkerRecord(

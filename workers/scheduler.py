@@ -25,12 +25,36 @@ class Scheduler:
         self._max_waiting = max_waiting
         self._waiting: list[tuple[float, int, Sequence]] = []
         self._arrival = itertools.count()
+        self._leading: dict[str, Sequence] = {}  # by the key of the mark that they are on their way to
+        self._held: dict[str, list[Sequence]] = {}  # those that wait for one of these to get there
         self.running: list[Sequence] = []
 
     def add(self, sequence: Sequence) -> None:
-        """Put a sequence in line. Raises EngineFull when the line is as long as it may be."""
-        if len(self._waiting) >= self._max_waiting:
-            raise EngineFull(f"{len(self._waiting)} requests are waiting already")
+        """Put a sequence in line, or have it wait for another one that is on its way to the same mark.
+
+        Raises EngineFull when the line is as long as it may be.
+        """
+        if self.waiting >= self._max_waiting:
+            raise EngineFull(f"{self.waiting} requests are waiting already")
+        self._add(sequence)
+
+    def leads_to(self, key: str) -> bool:
+        """Whether a sequence is on its way to this mark."""
+        return key in self._leading
+
+    def passed(self, sequence: Sequence) -> list[Sequence]:
+        """Put those in line who waited for this sequence to reach its mark; returns them. It has none any more."""
+        followers = self._lead_no_more(sequence)
+        sequence.mark = None
+        for follower in followers:
+            follower.mark = None
+            self._add(follower)
+        return followers
+
+    def _add(self, sequence: Sequence) -> None:
+        if sequence.mark is not None and self._leading.setdefault(sequence.mark.key, sequence) is not sequence:
+            self._held.setdefault(sequence.mark.key, []).append(sequence)
+            return
         # priority + waited / AGE_S, all but what is the same for everybody at any time: so the order never changes
         urgency = sequence.request.priority - sequence.submitted_at / AGE_S
         heapq.heappush(self._waiting, (-urgency, next(self._arrival), sequence))
@@ -50,7 +74,7 @@ class Scheduler:
         budget = min(self._prefill_tokens + len(fed) if fed else self._max_tokens, self._max_tokens - len(fed))
         for sequence in self.running:
             if sequence.in_prefill and budget > 0:
-                chunk = min(budget, sequence.unfed)
+                chunk = min(budget, sequence.unfed_to_mark)
                 fed.append((sequence, chunk))
                 budget -= chunk
         return fed
@@ -58,6 +82,7 @@ class Scheduler:
     def release(self, sequence: Sequence) -> None:
         """Free the slot of a sequence that has ended."""
         self.running.remove(sequence)
+        self._succeed([sequence])
 
     def over(self, now: float) -> list[Sequence]:
         """Take out all that were cancelled or are past their deadline, running or in line."""
@@ -68,23 +93,43 @@ class Scheduler:
         gone = [sequence for sequence in self.running if sequence.is_over(now)]
         for sequence in gone:
             self.running.remove(sequence)
-        return gone + [entry[2] for entry, is_over in asked if is_over]
+        gone += [entry[2] for entry, is_over in asked if is_over]
+        for key, followers in self._held.items():
+            late = [follower for follower in followers if follower.is_over(now)]
+            self._held[key] = [follower for follower in followers if follower not in late]
+            gone += late
+        self._succeed(gone)
+        return gone
 
     def everything(self) -> list[Sequence]:
         """All sequences, those running first."""
-        return self.running + [sequence for _, _, sequence in sorted(self._waiting)]
+        held = [follower for followers in self._held.values() for follower in followers]
+        return self.running + [sequence for _, _, sequence in sorted(self._waiting)] + held
 
     def drain(self) -> list[Sequence]:
         """Take out everything, running and in line."""
         everything = self.everything()
-        self.running, self._waiting = [], []
+        self.running, self._waiting, self._leading, self._held = [], [], {}, {}
         return everything
 
     @property
     def waiting(self) -> int:
-        """How many are in line."""
-        return len(self._waiting)
+        """How many are in line, or wait for another."""
+        return len(self._waiting) + sum(map(len, self._held.values()))
 
     @property
     def idle(self) -> bool:
         return not self.running and not self._waiting
+
+    def _succeed(self, gone: list[Sequence]) -> None:
+        """Of those who waited for a sequence that has left before its mark, the first goes on in its place."""
+        for sequence in gone:
+            for follower in self._lead_no_more(sequence):
+                self._add(follower)
+
+    def _lead_no_more(self, sequence: Sequence) -> list[Sequence]:
+        """Those who waited for it."""
+        if sequence.mark is None or self._leading.get(sequence.mark.key) is not sequence:
+            return []
+        del self._leading[sequence.mark.key]
+        return self._held.pop(sequence.mark.key, [])

@@ -17,7 +17,8 @@ from workers.penalties import Seen
 from workers.rewind import Rewind
 from workers.tokenizer import END_OF_TEXT, Tokenizer
 
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "cancelled", "read"]
+"""`read`: the prompt was wanted in the cache, and no answer."""
 
 NO_SLOT = -1
 
@@ -75,6 +76,8 @@ class GenerationRequest:
     on_text: Callable[[str], None] | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     deadline: float = math.inf
+    marks: tuple[int, ...] = ()
+    """Where, in characters, the prompt has beginnings that others share; the state after the last of them is kept."""
     state: Any = None
     """What a like model has seen before the prompt (`workers.slots.State`); None: nothing."""
     keep: bool = False
@@ -85,8 +88,8 @@ class GenerationRequest:
 class Generation:
     """The engine's answer. `mean_logprob` is over the chosen tokens, by the model's own distribution.
 
-    `state`, where it was asked for and the answer was not cancelled, has seen the prompt and the text, and nothing of
-    a stop string or the end of the text.
+    `cached_tokens` are those of the prompt whose state was known. `state`, where it was asked for and the answer was
+    not cancelled, has seen the prompt and the text, and nothing of a stop string or the end of the text.
     """
 
     text: str
@@ -99,6 +102,14 @@ class Generation:
     ttft_s: float
     total_s: float
     state: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The end of a beginning whose state is to be kept: after so many tokens of the prompt, under a key."""
+
+    tokens: int
+    key: str
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +125,9 @@ class Sequence:
     submitted_at: float
     seen: Seen | None
     rewind: Rewind | None
+    state: Any = None  # to begin with, until it has its slot
+    cached_tokens: int = 0  # of the prompt, that this state has seen
+    mark: Mark | None = None  # ahead of it in the prompt
     slot: int = NO_SLOT  # of the model, while the sequence is running
     fed: int = 0  # of what is known
     ending: FinishReason | None = None  # set when nothing more is chosen; the state to keep may still be wanting
@@ -136,7 +150,14 @@ class Sequence:
             submitted_at=time.monotonic(),
             seen=request.sampling.seen(),
             rewind=Rewind() if request.keep else None,
+            state=request.state,
         )
+
+    def resume(self, tokens: int, state: Any) -> None:
+        """Begin with the state after the first tokens of the prompt, which need not be fed."""
+        self.known, self.cached_tokens, self.state = self.known[tokens - self.cached_tokens :], tokens, state
+        if self.mark is not None and self.mark.tokens <= tokens:
+            self.mark = None
 
     def feed(self, count: int) -> tuple[int, ...]:
         """The next `count` of the known tokens, or the latest token when these are through."""
@@ -149,6 +170,15 @@ class Sequence:
     def unfed(self) -> int:
         """How many of the known tokens are still to be fed."""
         return len(self.known) - self.fed
+
+    @property
+    def unfed_to_mark(self) -> int:
+        """How many of them may be fed at once: a step ends at the mark."""
+        return self.unfed if self.mark is None else self.mark.tokens - self.cached_tokens - self.fed
+
+    @property
+    def is_at_mark(self) -> bool:
+        return self.mark is not None and self.unfed_to_mark == 0
 
     @property
     def in_prefill(self) -> bool:
@@ -186,7 +216,7 @@ class Sequence:
                 tokens=tuple(self.tokens),
                 finish_reason=self.ending or "cancelled",
                 prompt_tokens=self.prompt_tokens,
-                cached_tokens=0,
+                cached_tokens=self.cached_tokens,
                 mean_logprob=self.logprob / max(1, len(self.tokens)),
                 queue_s=(self.admitted_at or now) - self.submitted_at,
                 ttft_s=(self.first_token_at or now) - self.submitted_at,

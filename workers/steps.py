@@ -18,12 +18,12 @@ from echo_tasks.errors import (
     RequestRejected,
 )
 from echo_tasks.ledger import Claim, Ledger
-from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Usage
+from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Turn, Usage
 from workers import calls, membranes
 from workers.calls import Call
 from workers.compose import compose
 from workers.engine import Engine
-from workers.membranes.prompt import STOP
+from workers.membranes.prompt import STOP, Prompt, past_of
 from workers.sequence import GenerationRequest, Sampling
 from workers.streams import Stream, StreamWriter
 
@@ -107,7 +107,14 @@ class Steps:
         if not self._ledger.succeed(spec, result):
             log.info("job had ended")
             return
+        self._read_ahead(spec, result)
         log.info("job answered", elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
+
+    def _read_ahead(self, spec: JobSpec, result: JobResult) -> None:
+        """Have the next turn of a session that goes on find the state after this one."""
+        if history := self._ledger.turns(spec):
+            past = past_of([*history, Turn(user=spec.input_text, assistant=result.response_text)])
+            self._engine.read(past.text, past.marks)
 
     def _answer(self, spec: JobSpec, step: str, outputs: Mapping[str, StepOutput]) -> StepOutput:
         """The step's output; any fault but the broker's and the engine's end becomes the output's error."""
@@ -151,12 +158,12 @@ class Steps:
     def _failed(self, reason: str, started: float, *, rejected: bool = False) -> StepOutput:
         return StepOutput(error=reason, rejected=rejected, node=self._node, elapsed_ms=_ms_since(started))
 
-    def _fitting(self, prompts: Sequence[str]) -> str:
+    def _fitting(self, prompts: Sequence[Prompt]) -> Prompt:
         """The first of the prompts, which get shorter, that the engine takes; the last one for its refusal."""
-        return next((prompt for prompt in prompts if self._engine.takes(prompt)), prompts[-1])
+        return next((prompt for prompt in prompts if self._engine.takes(prompt.text)), prompts[-1])
 
 
-def _request(spec: JobSpec, prompt: str, stream: Stream, call: Call) -> GenerationRequest:
+def _request(spec: JobSpec, prompt: Prompt, stream: Stream, call: Call) -> GenerationRequest:
     options = spec.options
     sampling = Sampling(
         max_tokens=options.max_tokens,
@@ -170,12 +177,13 @@ def _request(spec: JobSpec, prompt: str, stream: Stream, call: Call) -> Generati
         stop=tuple(text.encode() for text in (*options.stop, *STOP)),
     )
     return GenerationRequest(
-        prompt,
+        prompt.text,
         sampling,
         priority=spec.priority,
         on_text=stream.write,
         cancelled=call.cancelled,
         deadline=call.deadline,
+        marks=prompt.marks,
     )
 
 

@@ -32,4 +32,4 @@ class Errand:
 
     def _prompt(self, step: str, outputs: dict[str, StepOutput]) -> str:
         spec = JobSpec(job_id="", session_id="s", input_text=self.text)
-        return membranes.named(step).prompts(spec, (), outputs)[0]
+        return membranes.named(step).prompts(spec, (), outputs)[0].text

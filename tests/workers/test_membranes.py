@@ -39,7 +39,7 @@ def generation(text: str, mean_logprob: float = -1.0) -> Generation:
 @pytest.mark.parametrize("step", STEPS)
 def test_prompts_are_in_the_chat_form(step: str) -> None:
     """A prompt is a system turn, the user's text, and the assistant's turn with no space after it."""
-    system, user, assistant = named(step).prompts(spec("Why is the sky blue?"), [], OUTPUTS)[0].split("\n\n")
+    system, user, assistant = named(step).prompts(spec("Why is the sky blue?"), [], OUTPUTS)[0].text.split("\n\n")
     assert system.startswith("System: ")
     assert user == "User: Why is the sky blue?"
     assert assistant == "Assistant:"
@@ -49,13 +49,13 @@ def test_prompts_are_in_the_chat_form(step: str) -> None:
 @pytest.mark.parametrize("text", ["one\n\ntwo", "\n\none\r\n\r\n\r\ntwo\n\n", "one\n\r\ntwo", "  one\n\n\n\ntwo  "])
 def test_blank_lines_inside_the_text_collapse(step: str, text: str) -> None:
     """Blank lines, which separate turns, become single line breaks inside a turn."""
-    assert "\n\nUser: one\ntwo\n\nAssistant:" in named(step).prompts(spec(text), [], OUTPUTS)[0]
+    assert "\n\nUser: one\ntwo\n\nAssistant:" in named(step).prompts(spec(text), [], OUTPUTS)[0].text
 
 
 @given(system=st.text(alphabet="\r\n\t aU:"), user=st.text(alphabet="\r\n\t aU:"))
 def test_no_text_can_open_a_turn(system: str, user: str) -> None:
     """Whatever line breaks the texts hold, a prompt has three turns, and ends where the assistant's begins."""
-    prompt = chat(system, user)
+    prompt = chat(system, user).text
     assert [turn.split(":")[0] for turn in prompt.split("\n\n")] == ["System", "User", "Assistant"]
     assert prompt.endswith("\n\nAssistant:")
 
@@ -63,46 +63,56 @@ def test_no_text_can_open_a_turn(system: str, user: str) -> None:
 def test_earlier_turns_come_first() -> None:
     """A session's prompts share a beginning that only grows; the membrane's own words come after it."""
     first, second = Turn(user="one\n\nmore", assistant="yes"), Turn(user="two", assistant="no\n\nnever")
-    assert chat("be brief", "three", [first, second]) == (
+    assert chat("be brief", "three", [first, second]).text == (
         "User: one\nmore\n\nAssistant: yes\n\nUser: two\n\nAssistant: no\nnever\n\n"
         "System: be brief\n\nUser: three\n\nAssistant:"
     )
-    assert chat("s", "u", [first, second]).startswith(chat("s", "u", [first]).split("System:")[0])
+    longer, shorter = chat("s", "u", [first, second]), chat("s", "u", [first])
+    assert longer.text.startswith(shorter.text.split("System:")[0])
+    assert longer.marks == (*shorter.marks, longer.text.index("System:"))
+    assert shorter.marks == (shorter.text.index("System:"),)
 
 
 @pytest.mark.parametrize("step", ["memory", "reasoning", "integration"])
 def test_a_long_history_is_shortened_from_its_beginning(step: str) -> None:
     """Every next prompt knows fewer turns, the latest ones, down to none; what was asked is in all of them."""
     history = [Turn(user=f"turn {number}", assistant="yes") for number in range(9)]
-    prompts = named(step).prompts(spec("hi"), history, {"memory": StepOutput(text="note " * 300)})
+    outputs = {"memory": StepOutput(text="note " * 300)}
+    prompts = [prompt.text for prompt in named(step).prompts(spec("hi"), history, outputs)]
     known = [[number for number in range(9) if f"User: turn {number}\n" in prompt] for prompt in prompts]
     assert known[:5] == [list(range(9)), [5, 6, 7, 8], [7, 8], [8], []]
     assert all(prompt.endswith("\n\nUser: hi\n\nAssistant:") for prompt in prompts)
     assert [len(prompt) for prompt in prompts] == sorted(map(len, prompts), reverse=True)
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_a_template_is_marked_unless_it_holds_notes(step: str) -> None:
+    """Without turns the system line is what a membrane's prompts share; integration's is another for every job."""
+    prompt = named(step).prompts(spec("hi"), [], OUTPUTS)[0]
+    assert prompt.marks == (() if step == "integration" else (prompt.text.index("User:"),))
+
+
 def test_grammar_looks_at_the_text_alone() -> None:
     """What was said before is no concern of a correction."""
-    assert named("grammar").prompts(spec("hi"), [Turn(user="a", assistant="b")], {}) == [
-        named("grammar").prompts(spec("hi"), [], {})[0]
-    ]
+    alone = named("grammar").prompts(spec("hi"), [], {})
+    assert named("grammar").prompts(spec("hi"), [Turn(user="a", assistant="b")], {}) == alone
 
 
 def test_stop_strings_open_a_turn() -> None:
     """A model that writes the next turn by itself is stopped at whatever role it takes."""
-    assert {f"\n\n{turn.split(':')[0]}:" for turn in chat("s", "u").split("\n\n")} == set(STOP)
+    assert {f"\n\n{turn.split(':')[0]}:" for turn in chat("s", "u").text.split("\n\n")} == set(STOP)
 
 
 def test_notes_are_in_order_and_named() -> None:
     """Integration shows the model what each membrane said, by its name, on lines of the system turn."""
     outputs = {"memory": StepOutput(text="first\n\nnote"), "grammar": StepOutput(text="second")}
-    system = named("integration").prompts(spec("hi"), [], outputs)[0].split("\n\n")[0]
+    system = named("integration").prompts(spec("hi"), [], outputs)[0].split("\n\n")[0].text
     assert system.splitlines()[1:] == ["Memory: first note", "Grammar: second"]
 
 
 def test_failed_outputs_are_no_notes() -> None:
     """What a failed membrane left behind is not shown to the model."""
-    prompt = named("integration").prompts(spec("hi"), [], OUTPUTS)[0]
+    prompt = named("integration").prompts(spec("hi"), [], OUTPUTS)[0].text
     assert "Memory: kept" in prompt
     assert "Grammar" not in prompt
     assert "half" not in prompt
@@ -113,7 +123,11 @@ def test_long_notes_are_cut() -> None:
     """A note is at most its limit long, and is cut between words."""
     long = {"memory": StepOutput(text="sentence " * NOTE_LIMITS[0])}
     note = (
-        named("integration").prompts(spec("hi"), [], long)[0].split("\n\n")[0].splitlines()[1].removeprefix("Memory: ")
+        named("integration")
+        .prompts(spec("hi"), [], long)[0]
+        .split("\n\n")[0]
+        .text.splitlines()[1]
+        .removeprefix("Memory: ")
     )
     assert len(note) <= NOTE_LIMITS[0]
     assert len(note) > NOTE_LIMITS[0] - 10
@@ -150,7 +164,7 @@ def test_a_shortened_text_is_a_line_within_its_limit(text: str, limit: int) -> N
 def test_the_words_call_for_a_kind_of_reasoning(text: str, kind: str) -> None:
     """The first kind one of whose words stands in the text, whole and in any case; deductive when none does."""
     assert kind_of(text) == kind
-    assert f"by {kind} reasoning" in named("reasoning").prompts(spec(text or "x"), [], {})[0]
+    assert f"by {kind} reasoning" in named("reasoning").prompts(spec(text or "x"), [], {})[0].text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from echo_tasks.errors import EngineFull
 from workers.scheduler import AGE_S, Scheduler
-from workers.sequence import GenerationRequest, Sampling, Sequence
+from workers.sequence import GenerationRequest, Mark, Sampling, Sequence
 
 
 def sequence(priority: int = 1, tokens: int = 1, at: float = 0.0) -> Sequence:
@@ -142,6 +142,69 @@ def test_cancelled_and_late_ones_are_taken_out() -> None:
     assert same(scheduler.over(5.0), [late])
     assert scheduler.over(6.0) == []
     assert same(scheduler.everything(), [kept, waiting])
+
+
+def marked(key: str = "past", at: float = 0.0) -> Sequence:
+    """A sequence on its way to a mark."""
+    one = sequence(tokens=5, at=at)
+    one.mark = Mark(3, key)
+    return one
+
+
+def test_those_with_the_same_mark_wait_for_the_first_and_no_other() -> None:
+    """Until it is there: then they are in line, and have no mark."""
+    scheduler = scheduler_of(4)
+    leader, follower, other = marked(), marked(), marked("other")
+    for one in (leader, follower, other):
+        scheduler.add(one)
+    assert same(scheduler.admit(), [leader, other])
+    assert scheduler.waiting == 1
+    assert scheduler.admit() == []
+    assert same(scheduler.passed(leader), [follower])
+    assert (leader.mark, follower.mark) == (None, None)
+    assert same(scheduler.admit(), [follower])
+
+
+def test_of_those_who_wait_the_first_takes_the_place_of_one_that_leaves() -> None:
+    """Whether it was released, cancelled while running or cancelled in line."""
+    scheduler = scheduler_of(1)
+    line = [marked(at=at) for at in range(4)]
+    for one in line:
+        scheduler.add(one)
+    assert same(scheduler.admit(), [line[0]])
+    scheduler.release(line[0])
+    assert same(scheduler.admit(), [line[1]])
+    line[1].request.cancelled.set()
+    assert same(scheduler.over(0.0), [line[1]])
+    line[2].request.cancelled.set()
+    assert same(scheduler.over(0.0), [line[2]])
+    assert same(scheduler.admit(), [line[3]])
+    assert scheduler.passed(line[3]) == []
+
+
+def test_one_that_waits_for_another_can_be_cancelled() -> None:
+    """It is taken out, and is no longer waited with."""
+    scheduler = scheduler_of(1)
+    leader, follower = marked(), marked()
+    scheduler.add(leader)
+    scheduler.add(follower)
+    follower.request.cancelled.set()
+    assert same(scheduler.over(0.0), [follower])
+    assert scheduler.passed(leader) == []
+    assert same(scheduler.everything(), [leader])
+
+
+def test_a_step_ends_at_a_mark() -> None:
+    """The tokens up to it are fed first, then the rest."""
+    scheduler = scheduler_of(1)
+    one = marked()
+    scheduler.add(one)
+    scheduler.admit()
+    assert [count for _, count in scheduler.plan()] == [3]
+    one.feed(3)
+    assert one.is_at_mark
+    scheduler.passed(one)
+    assert [count for _, count in scheduler.plan()] == [2]
 
 
 @given(

@@ -31,11 +31,15 @@ class SetEngine:
         self.finish_reason: FinishReason = "stop"
         self.prompts: list[str] = []
         self.requests: list[GenerationRequest] = []
+        self.read_ahead: list[tuple[str, tuple[int, ...]]] = []
         self.longest = 10**9
         self.before_answer = lambda: None
 
     def takes(self, prompt: str) -> bool:
         return len(prompt) <= self.longest
+
+    def read(self, prompt: str, marks: tuple[int, ...]) -> None:
+        self.read_ahead.append((prompt, marks))
 
     def submit(self, request: GenerationRequest) -> Future[Generation]:
         self.prompts.append(request.prompt)
@@ -129,6 +133,8 @@ def test_a_sessions_next_job_knows_the_last_turn(bench: Bench) -> None:
     assert "Assistant: Said." not in first
     for prompt in (second, integrated):
         assert prompt.startswith("User: I am Zorla.\n\nAssistant: Said.\n\nSystem: ")
+    past = "User: I am Zorla.\n\nAssistant: Said.\n\nUser: Who am I?\n\nAssistant: Said.\n\n"
+    assert bench.engine.read_ahead == [(past, (past.index("User: Who"), len(past)))]  # not after a first turn
 
 
 def test_every_step_delivered_twice_changes_nothing(bench: Bench) -> None:

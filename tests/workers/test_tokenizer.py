@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 from rwkv.rwkv_tokenizer import TRIE_TOKENIZER
 
 from echo_tasks.errors import CheckpointError
+from echo_tasks.messages import Turn
+from workers.membranes.prompt import chat
+from workers.model import BUNDLED
 from workers.tokenizer import END_OF_TEXT, WORLD, Tokenizer, load
 
 SINGLE_BYTES = [f"{byte + 1} {bytes([byte])!r} 1" for byte in range(256)]
@@ -184,3 +188,15 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"1 '\xff' 1\n")
     with pytest.raises(CheckpointError, match="not UTF-8"):
         load(path)
+
+
+@pytest.mark.parametrize("vocabulary", ["world", "mini"])
+def test_no_token_lies_across_the_marks_of_a_prompt(vocabulary: str) -> None:
+    """So that a prompt cut at them has the tokens of the whole: what is kept is what would have been read."""
+    tokenizer = load(BUNDLED.with_suffix(".vocab.txt") if vocabulary == "mini" else None)
+    turns = [
+        Turn(user=f"Is it {end}", assistant=f"It is {end}") for end in ("so?", "7", "a\nb", "\N{GRINNING FACE}", "é")
+    ]
+    prompt = chat("Recall.", "And now?", turns)
+    cut = [prompt.text[start:end] for start, end in pairwise([0, *prompt.marks, len(prompt.text)])]
+    assert [token for part in cut for token in tokenizer.encode(part)] == tokenizer.encode(prompt.text)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echo_tasks.messages import JobSpec, StepOutput, Turn
-from workers.membranes.prompt import chat
+from workers.membranes.prompt import Prompt, chat
 from workers.sequence import Generation
 
 _SYSTEM = "Correct the grammar of the user's text, or answer what is asked about it. Write nothing else."
@@ -21,7 +21,7 @@ class Grammar:
 
     name = "grammar"
 
-    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[Prompt]:
         return [chat(_SYSTEM, spec.input_text)]
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echo_tasks.messages import JobSpec, StepOutput, Turn
-from workers.membranes.prompt import chat, recent, shortened
+from workers.membranes.prompt import Prompt, chat, recent, shortened
 from workers.sequence import Generation
 
 NOTE_LIMITS = (1200, 300, 0)
@@ -20,10 +20,10 @@ class Integration:
 
     name = "integration"
 
-    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[Prompt]:
         longest, *shorter = (_system(outputs, limit) for limit in NOTE_LIMITS)
-        fewer_turns = [chat(longest, spec.input_text, turns) for turns in recent(history)]
-        return fewer_turns + [chat(system, spec.input_text) for system in shorter]
+        fewer_turns = [chat(longest, spec.input_text, turns, is_template=False) for turns in recent(history)]
+        return fewer_turns + [chat(system, spec.input_text, is_template=False) for system in shorter]
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:
         return {}

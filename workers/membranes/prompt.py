@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol
 
 from echo_tasks.messages import JobSpec, StepOutput, Turn
@@ -13,12 +15,20 @@ STOP = ("\n\nUser:", "\n\nSystem:", "\n\nAssistant:")
 """Where a model that writes the next turn by itself is stopped."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A text for the model, and where in it, in characters, beginnings end that other prompts are likely to share."""
+
+    text: str
+    marks: tuple[int, ...] = ()
+
+
 class Membrane(Protocol):
     """One way of looking at a job's text."""
 
     name: str
 
-    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[Prompt]:
         """The prompt for the model, and then shorter ones in case it is too long for it.
 
         `history` are the session's turns before this one, oldest first; `outputs` are those of the membranes
@@ -29,14 +39,23 @@ class Membrane(Protocol):
         """What can be read from the text and from what the model made of it, as JSON values."""
 
 
-def chat(system: str, user: str, history: Sequence[Turn] = ()) -> str:
+def chat(system: str, user: str, history: Sequence[Turn] = (), *, is_template: bool = True) -> Prompt:
     """The turns so far, then `System: …`, `User: …`, and the assistant's turn begun.
+
+    The marks are the ends of the turns; where there are none, that of a system line which is a template's.
 
     The turns come first, so that all membranes of a session share one prefix, which only ever grows. A blank
     line separates turns, so those inside a text become single line breaks.
     """
-    past = "".join(f"User: {_one_turn(turn.user)}\n\nAssistant: {_one_turn(turn.assistant)}\n\n" for turn in history)
-    return f"{past}System: {_one_turn(system)}\n\nUser: {_one_turn(user)}\n\nAssistant:"
+    past, template = past_of(history), f"System: {_one_turn(system)}\n\n"
+    marks = past.marks or ((len(template),) if is_template else ())
+    return Prompt(f"{past.text}{template}User: {_one_turn(user)}\n\nAssistant:", marks)
+
+
+def past_of(history: Sequence[Turn]) -> Prompt:
+    """The turns so far, and the end of each."""
+    turns = [f"User: {_one_turn(turn.user)}\n\nAssistant: {_one_turn(turn.assistant)}\n\n" for turn in history]
+    return Prompt("".join(turns), tuple(accumulate(map(len, turns))))
 
 
 def recent(history: Sequence[Turn]) -> Iterator[Sequence[Turn]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echo_tasks.messages import JobSpec, StepOutput, Turn
-from workers.membranes.prompt import chat, recent
+from workers.membranes.prompt import Prompt, chat, recent
 from workers.sequence import Generation
 
 _KINDS: tuple[tuple[str, str], ...] = (
@@ -28,7 +28,7 @@ class Reasoning:
 
     name = "reasoning"
 
-    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[str]:
+    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[Prompt]:
         system = f"Think step by step, by {kind_of(spec.input_text)} reasoning, then say what follows."
         return [chat(system, spec.input_text, turns) for turns in recent(history)]
 
