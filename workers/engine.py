@@ -22,7 +22,7 @@ from workers.sequence import NO_SLOT, Generation, GenerationRequest, Mark, Sampl
 from workers.tokenizer import Tokenizer
 
 PREFILL_TOKENS = 32
-"""Tokens of prompts that are fed in a step while others generate, beside one for each of these."""
+"""Tokens of prompts that are fed in a step while others generate, beside one for each sequence that runs."""
 
 _SILENT = Sampling(max_tokens=1)
 

@@ -17,7 +17,8 @@ class Scheduler:
 
     def __init__(self, slots: int, *, prefill_tokens: int, max_tokens: int, max_waiting: int) -> None:
         """A step is fed at most `max_tokens`, and while any sequence is generating, no more than `prefill_tokens` of
-        prompts and one for each that is: so that a prompt makes their step about twice as long, however many they are.
+        prompts and one for each that runs: one prompt makes a step of many about twice as long, and many prompts are
+        not held up by the few who are through.
         """
         self._slots = slots
         self._prefill_tokens = prefill_tokens
@@ -71,7 +72,7 @@ class Scheduler:
     def plan(self) -> list[tuple[Sequence, int]]:
         """Who is fed how many tokens now: one to whoever generates, chunks of prompts to whoever came first."""
         fed = [(sequence, 1) for sequence in self.running if not sequence.in_prefill]
-        budget = min(self._prefill_tokens + len(fed) if fed else self._max_tokens, self._max_tokens - len(fed))
+        budget = min(self._prefill_tokens + len(self.running) if fed else self._max_tokens, self._max_tokens - len(fed))
         for sequence in self.running:
             if sequence.in_prefill and budget > 0:
                 chunk = min(budget, sequence.unfed_to_mark)

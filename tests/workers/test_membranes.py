@@ -106,7 +106,7 @@ def test_stop_strings_open_a_turn() -> None:
 def test_notes_are_in_order_and_named() -> None:
     """Integration shows the model what each membrane said, by its name, on lines of the system turn."""
     outputs = {"memory": StepOutput(text="first\n\nnote"), "grammar": StepOutput(text="second")}
-    system = named("integration").prompts(spec("hi"), [], outputs)[0].split("\n\n")[0].text
+    system = named("integration").prompts(spec("hi"), [], outputs)[0].text.split("\n\n")[0]
     assert system.splitlines()[1:] == ["Memory: first note", "Grammar: second"]
 
 
@@ -122,13 +122,8 @@ def test_failed_outputs_are_no_notes() -> None:
 def test_long_notes_are_cut() -> None:
     """A note is at most its limit long, and is cut between words."""
     long = {"memory": StepOutput(text="sentence " * NOTE_LIMITS[0])}
-    note = (
-        named("integration")
-        .prompts(spec("hi"), [], long)[0]
-        .split("\n\n")[0]
-        .text.splitlines()[1]
-        .removeprefix("Memory: ")
-    )
+    system = named("integration").prompts(spec("hi"), [], long)[0].text.split("\n\n")[0]
+    note = system.splitlines()[1].removeprefix("Memory: ")
     assert len(note) <= NOTE_LIMITS[0]
     assert len(note) > NOTE_LIMITS[0] - 10
     assert set(note.rstrip("…").split()) == {"sentence"}

@@ -230,7 +230,7 @@ def test_every_prompt_is_fed_whole_and_nobody_who_generates_waits(
         assert all(any(one is fed and count == 1 for fed, count in plan) for one in generating)
         prompts = [(one, count) for one, count in plan if one.in_prefill]
         fed = sum(count for _, count in prompts)
-        assert fed <= (prefill_tokens + len(generating) if generating else max_tokens)
+        assert fed <= (prefill_tokens + len(scheduler.running) if generating else max_tokens)
         assert sum(count for _, count in plan) <= max_tokens
         assert all(count == one.unfed for one, count in prompts[:-1])
         for one, count in plan:
