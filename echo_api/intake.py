@@ -11,7 +11,7 @@ from echo_tasks import logs
 from echo_tasks.dispatch import Publisher
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.ledger import Idempotency, Ledger
-from echo_tasks.messages import JobRequest, JobSpec, JobStatus, Past
+from echo_tasks.messages import Job, JobRequest, JobSpec, JobStatus
 
 log = logs.get(__name__)
 
@@ -36,38 +36,51 @@ class Intake:
     def submit(self, request: JobRequest, key: str | None = None) -> Accepted:
         """Accept a job, or find the one that was made under the same idempotency key.
 
-        A replay publishes again where the first maker seems to have died before it could: tasks are
-        idempotent. Raises BrokerUnavailable, and then the job is not accepted, and IdempotencyConflict.
+        It waits for its session's earlier jobs, if there are any. A replay publishes again where the first maker seems
+        to have died before it could: tasks are idempotent. Raises BrokerUnavailable, and then the job is not accepted,
+        and IdempotencyConflict.
         """
         session_id = request.session_id or f"s-{uuid.uuid4().hex}"
-        past = self._ledger.past(session_id) if request.session_id else Past()
-        job_id = uuid.uuid4().hex
-        spec = JobSpec(**(dict(request) | {"session_id": session_id, "job_id": job_id, "past": past}))
-        answer = self._answers.lookup(spec) if self._answers else None
+        spec = JobSpec(**(dict(request) | {"session_id": session_id, "job_id": uuid.uuid4().hex}))
         idempotency = Idempotency(key, _fingerprint(request)) if key else None
         created = self._ledger.create(spec, idempotency)
-        if created.is_new and answer is not None:
-            self._ledger.succeed(spec, answer)
-            return Accepted(spec.job_id, spec.session_id, JobStatus.SUCCEEDED)
-        if not created.published:
-            self._publish(created.job_id, spec, idempotency)
-        return Accepted(created.job_id, spec.session_id, JobStatus.QUEUED if created.is_new else None)
-
-    def _publish(self, job_id: str, spec: JobSpec, idempotency: Idempotency | None) -> None:
+        if not created.is_new:
+            if not created.published:
+                self._publisher.publish(created.job_id, spec.membranes, spec.priority)
+            return Accepted(created.job_id, spec.session_id, None)
         try:
-            self._publisher.publish(job_id, spec.membranes, spec.priority)
+            is_answered = self._advance(session_id, spec.job_id)
             if idempotency is not None:
                 self._ledger.mark_published(idempotency)
         except BrokerUnavailable:
-            self._abandon(job_id)
+            self._abandon(spec)
             raise
+        return Accepted(spec.job_id, spec.session_id, JobStatus.SUCCEEDED if is_answered else JobStatus.QUEUED)
 
-    def _abandon(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> Job:
+        """End a job by its client's wish, and let the next one of its session go. Raises JobNotFound."""
+        job = self._ledger.cancel(job_id)
+        self._advance(job.session_id, job_id)
+        return job
+
+    def _advance(self, session_id: str, job_id: str) -> bool:
+        """Let go whom the session's line lets go, and give answers that are known; whether the job was given one."""
+        is_answered = False
+        while turn := self._ledger.release(session_id):
+            answer = self._answers.lookup(turn) if self._answers else None
+            if answer is None:
+                self._publisher.publish(turn.job_id, turn.membranes, turn.priority)
+                break
+            self._ledger.succeed(turn, answer)
+            is_answered = is_answered or turn.job_id == job_id
+        return is_answered
+
+    def _abandon(self, spec: JobSpec) -> None:
         """Take back a job whose client is told that it was not accepted, if the broker still lets us."""
         try:
-            self._ledger.abandon(job_id)
+            self._ledger.abandon(spec)
         except BrokerUnavailable as error:
-            log.warning("unpublished job left open", job_id=job_id, error=str(error))
+            log.warning("unpublished job left open", job_id=spec.job_id, error=str(error))
 
 
 def _fingerprint(request: JobRequest) -> str:

@@ -75,8 +75,7 @@ def cancel(path: JobPath) -> Any:
 
     One that has ended stays as it ended; a running one stops generating.
     """
-    farm().ledger.cancel(path.job_id)
-    return views.job(farm().ledger.read(path.job_id))
+    return views.job(farm().intake.cancel(path.job_id))
 
 
 @api.get(

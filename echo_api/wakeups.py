@@ -91,15 +91,15 @@ class Wakeups:
             elif message["type"] == "subscribe":
                 self._wake_all()
             elif message["type"] == "message":
-                job_id, _, end = message["data"].partition(" ")
-                self._wake(job_id, ended=bool(end))
+                job_ids, _, end = message["data"].partition(" ")
+                self._wake(job_ids.split(","), ended=bool(end))
 
-    def _wake(self, job_id: str, *, ended: bool) -> None:
+    def _wake(self, job_ids: list[str], *, ended: bool) -> None:
         with self._lock:
-            for event in self._growth.get(job_id, ()):
-                event.set()
-            for event in self._ends.get(job_id, ()) if ended else ():
-                event.set()
+            for table in (self._growth, self._ends) if ended else (self._growth,):
+                for job_id in job_ids:
+                    for event in table.get(job_id, ()):
+                        event.set()
 
     def _wake_all(self) -> None:
         with self._lock:

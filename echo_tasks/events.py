@@ -42,20 +42,19 @@ class Events:
         self._append = script(client, "append")
 
     def append(self, tokens: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
-        """Append `token` events to several jobs' streams in one round trip; none to a job that is only asked after.
+        """Append `token` events to several jobs' streams by one script; none to a job that is only asked after.
 
         Returns the jobs that take no more events because they have ended, been cancelled among them.
         """
         if not tokens:
             return set()
-        with broker_faults(), self._redis.pipeline(transaction=False) as pipe:
-            for job_id, pieces in tokens.items():
-                self._append(
-                    keys=[keys.job(job_id), keys.events(job_id)],
-                    args=[job_id, keys.WAKE_CHANNEL, EVENTS_KEPT, *_token_events(pieces)],
-                    client=pipe,
-                )
-            replies = pipe.execute()
+        records: list[str] = []
+        flat: list[str | int] = [keys.WAKE_CHANNEL, EVENTS_KEPT]
+        for job_id, pieces in tokens.items():
+            records += (keys.job(job_id), keys.events(job_id))
+            flat += (job_id, len(pieces), *_token_events(pieces))
+        with broker_faults():
+            replies = self._append(keys=records, args=flat)
         return {job_id for job_id, open_ in zip(tokens, replies, strict=True) if not open_}
 
     def read(self, job_id: str, after: str = START, limit: int = 10_000) -> list[Event]:

@@ -15,7 +15,7 @@ INTEGRATION = "integration"
 STEPS: tuple[str, ...] = (*MEMBRANES, INTEGRATION)
 
 WAKE_CHANNEL = "echo:wake"
-"""Channel that carries `job_id` or `job_id end` whenever a job's stream grows or ends."""
+"""Channel that carries `job_id,job_id,…` when jobs' streams grow, and `job_id end` when one ends."""
 
 OPEN_JOBS = "echo:jobs:open"
 """Sorted set of the jobs that have not ended, by the time they were accepted."""
@@ -52,6 +52,11 @@ def session(session_id: str) -> str:
 def turns(session_id: str) -> str:
     """List: a session's latest turns, oldest first."""
     return f"echo:session:{session_id}:turns"
+
+
+def line(session_id: str) -> str:
+    """List: a session's jobs that have not ended, in the order of their turns; the first one runs."""
+    return f"echo:session:{session_id}:line"
 
 
 def idempotency(key: str) -> str:

@@ -78,9 +78,10 @@ class Ledger:
         self._record = script(client, "record")
         self._finish = script(client, "finish")
         self._recall = script(client, "recall")
+        self._release = script(client, "release")
 
     def create(self, spec: JobSpec, idempotency: Idempotency | None = None) -> Created:
-        """Write a new job with status `queued`, or find the one made under the same key.
+        """Write a new job with status `queued` at the end of its session's line, or find that made under the same key.
 
         Raises IdempotencyConflict when the key belongs to a job with another fingerprint.
         """
@@ -92,10 +93,11 @@ class Ledger:
                     keys.OPEN_JOBS,
                     keys.events(spec.job_id),
                     keys.idempotency(key),
+                    keys.line(spec.session_id),
                 ],
                 args=[
                     spec.job_id,
-                    spec.model_dump_json(),
+                    spec.model_dump_json(exclude={"past"}),
                     len(spec.membranes),
                     key,
                     fingerprint,
@@ -110,15 +112,27 @@ class Ledger:
             raise IdempotencyConflict(key, job_id)
         return Created(job_id, is_new=False, published=published == "1")
 
+    def release(self, session_id: str) -> JobSpec | None:
+        """Let the session's next job go, if the one before has ended: it now knows its past, and is to be published.
+
+        Jobs of one session run one at a time, in the order in which they were accepted. A job that was let go without
+        its messages ever being taken is let go again.
+        """
+        session = [keys.session(session_id), keys.line(session_id)]
+        with broker_faults():
+            reply = self._release(keys=session, args=[keys.job(""), PUBLISHING_S])
+        return _spec(*reply) if reply else None
+
     def mark_published(self, idempotency: Idempotency) -> None:
         """Note that the key's job needs no more messages: a replay only finds it."""
         with broker_faults():
             self._redis.hset(keys.idempotency(idempotency.key), "published", "1")
 
-    def abandon(self, job_id: str) -> bool:
+    def abandon(self, spec: JobSpec) -> bool:
         """Forget a job whose client is told that it was not accepted; false when it has started already."""
+        record = [keys.job(spec.job_id), keys.OPEN_JOBS, keys.events(spec.job_id), keys.line(spec.session_id)]
         with broker_faults():
-            return bool(self._abandon(keys=[keys.job(job_id), keys.OPEN_JOBS, keys.events(job_id)], args=[job_id]))
+            return bool(self._abandon(keys=record, args=[spec.job_id]))
 
     def claim(self, job_id: str, step: str) -> Claim | NothingToDo:
         """Take up a step: the job's first claim starts it. What has ended or is recorded is not run again."""
@@ -134,7 +148,7 @@ class Ledger:
         at, *fields = rest
         record = dict(zip(fields[::2], fields[1::2], strict=True))
         return Claim(
-            spec=JobSpec.model_validate_json(record["spec"]),
+            spec=_spec(record["spec"], record["past_turns"], record["past_digest"]),
             outputs={
                 name: StepOutput.model_validate_json(record[field])
                 for name in keys.MEMBRANES
@@ -159,21 +173,17 @@ class Ledger:
         Raises JobNotFound.
         """
         turn = Turn(user=spec.input_text, assistant=result.response_text)
-        return (
-            self._end(spec.job_id, JobStatus.SUCCEEDED, "result", result.model_dump_json(), spec.session_id, turn)
-            is None
-        )
+        return self._end(spec, JobStatus.SUCCEEDED, "result", result.model_dump_json(), turn) is None
 
-    def fail(self, job_id: str, error: JobError) -> bool:
-        """End the job without an answer; false when it had ended or is unknown."""
-        return self._end(job_id, JobStatus.FAILED, "error", error.model_dump_json()) is None
+    def fail(self, spec: JobSpec, error: JobError) -> bool:
+        """End the job without an answer; false when it had ended. Raises JobNotFound."""
+        return self._end(spec, JobStatus.FAILED, "error", error.model_dump_json()) is None
 
-    def cancel(self, job_id: str) -> JobStatus:
-        """End the job by its client's wish, unless it had ended; returns its final status.
-
-        Raises JobNotFound.
-        """
-        return self._end(job_id, JobStatus.CANCELLED, "status", '{"status":"cancelled"}') or JobStatus.CANCELLED
+    def cancel(self, job_id: str) -> Job:
+        """End the job by its client's wish, unless it had ended; returns it as it ended. Raises JobNotFound."""
+        job = self.read(job_id)
+        self._end(job, JobStatus.CANCELLED, "status", '{"status":"cancelled"}')
+        return self.read(job_id)
 
     def read(self, job_id: str) -> Job:
         """The job as clients see it. Raises JobNotFound."""
@@ -200,12 +210,6 @@ class Ledger:
         with broker_faults():
             return int(self._redis.zcard(keys.OPEN_JOBS))
 
-    def past(self, session_id: str) -> Past:
-        """What has been said in a session until now."""
-        with broker_faults():
-            turns, digest = self._redis.hmget(keys.session(session_id), "turns", "digest")
-        return Past(turns=int(turns), digest=digest) if turns else Past()
-
     def turns(self, spec: JobSpec) -> list[Turn]:
         """The turns of its session that a job knows, oldest first, as far as they are kept."""
         if not spec.past.turns:
@@ -215,20 +219,22 @@ class Ledger:
             return [Turn.model_validate_json(turn) for turn in self._recall(keys=session, args=[spec.past.turns])]
 
     def _end(
-        self, job_id: str, status: JobStatus, event: str, data: str, session_id: str = "", turn: Turn | None = None
+        self, job: JobSpec | Job, status: JobStatus, event: str, data: str, turn: Turn | None = None
     ) -> JobStatus | None:
+        """The status in which it had ended before, if it had."""
         field, value = ("", "") if event == "status" else (event, data)
         with broker_faults():
             reply = self._finish(
                 keys=[
-                    keys.job(job_id),
+                    keys.job(job.job_id),
                     keys.OPEN_JOBS,
-                    keys.events(job_id),
-                    keys.session(session_id),
-                    keys.turns(session_id),
+                    keys.events(job.job_id),
+                    keys.session(job.session_id),
+                    keys.turns(job.session_id),
+                    keys.line(job.session_id),
                 ],
                 args=[
-                    job_id,
+                    job.job_id,
                     status.value,
                     field,
                     value,
@@ -243,8 +249,13 @@ class Ledger:
                 ],
             )
         if not reply:
-            raise JobNotFound(job_id)
+            raise JobNotFound(job.job_id)
         return None if reply[0] == "1" else JobStatus(reply[1])
+
+
+def _spec(text: str, turns: str, digest: str) -> JobSpec:
+    """A job's spec, which is fixed when it is accepted, with its past, which is when it is let go."""
+    return JobSpec.model_validate_json(text).model_copy(update={"past": Past(turns=int(turns), digest=digest)})
 
 
 def _seconds(text: str | None) -> float | None:

@@ -95,7 +95,10 @@ class Past(Message):
 
 
 class JobSpec(JobRequest):
-    """A job as the ledger keeps it: the request, with both ids decided, and what of its session it knows."""
+    """A job as the ledger keeps it: the request, with both ids decided.
+
+    `past` is what of its session it knows; that is decided when all turns before it have ended.
+    """
 
     job_id: str
     session_id: SessionId

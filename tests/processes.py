@@ -151,6 +151,16 @@ class Site:
     def post(self, path: str, body: Any, headers: Mapping[str, str] | None = None) -> Answer:
         return self.request("POST", path, body, headers)
 
+    def ended(self, job_id: str, within_s: float = 90) -> dict[str, Any]:
+        """The job, once it has ended."""
+
+        def look() -> dict[str, Any] | None:
+            job: dict[str, Any] = self.get(f"/api/jobs/{job_id}").json
+            return job if job["finished_at"] else None
+
+        found: dict[str, Any] = until(look, f"job {job_id} ends", within_s)
+        return found
+
     def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 90
     ) -> Answer:

@@ -72,6 +72,8 @@ class Steps:
             log.info("nothing to do", reason=claim.reason)
             if claim.membranes_done and step != keys.INTEGRATION:
                 self._publisher.publish(job_id, [keys.INTEGRATION], HIGHEST)
+            elif claim.reason == "ended":  # perhaps by a worker that went no further
+                self._let_next_go(self._ledger.read(job_id).session_id)
             return
         with structlog.contextvars.bound_contextvars(session_id=claim.spec.session_id):
             if step == keys.INTEGRATION:
@@ -85,20 +87,27 @@ class Steps:
             self._publisher.publish(spec.job_id, [keys.INTEGRATION], spec.priority)
 
     def _integrate(self, claim: Claim) -> None:
+        self._end(claim)
+        self._let_next_go(claim.spec.session_id)
+
+    def _let_next_go(self, session_id: str) -> None:
+        if turn := self._ledger.release(session_id):
+            self._publisher.publish(turn.job_id, turn.membranes, turn.priority)
+
+    def _end(self, claim: Claim) -> None:
+        """Compose the answer and end the job with it, or without one."""
         spec = claim.spec
         outputs: dict[str, StepOutput] = {name: claim.outputs[name] for name in spec.membranes}
         failed = {name: output.error for name, output in outputs.items() if output.error is not None}
         if len(failed) == len(outputs):
             rejected = all(output.rejected for output in outputs.values())
-            self._ledger.fail(
-                spec.job_id, JobError(reason="every membrane failed", rejected=rejected, membranes=failed)
-            )
+            self._ledger.fail(spec, JobError(reason="every membrane failed", rejected=rejected, membranes=failed))
             return
         started = time.monotonic()
         output = self._answer(spec, keys.INTEGRATION, outputs)
         if output.error is not None:
             error = JobError(reason=f"integration failed: {output.error}", rejected=output.rejected, membranes=failed)
-            self._ledger.fail(spec.job_id, error)
+            self._ledger.fail(spec, error)
             return
         elapsed_ms = 1000 * claim.running_s + _ms_since(started)
         result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)

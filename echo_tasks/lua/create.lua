@@ -1,5 +1,5 @@
 -- Write a new job, or return the one that was made under the same idempotency key.
--- KEYS: record, open jobs, events, idempotency     ARGV: job id, spec, steps to come, key or '', fingerprint,
+-- KEYS: record, open jobs, events, idempotency, its session's line     ARGV: job id, spec, steps to come, key or '', fingerprint,
 --                                                        seconds that publishing may take, events kept
 -- Returns {'created'} or {'exists', job id, fingerprint, '1' if its messages were published or are just now}.
 local at = now()
@@ -14,5 +14,6 @@ if ARGV[4] ~= '' then
 end
 redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'created_at', at, 'pending', ARGV[3])
 redis.call('ZADD', KEYS[2], at, ARGV[1])
+redis.call('RPUSH', KEYS[5], ARGV[1])
 emit(KEYS[3], ARGV[7], 'status', '{"status":"queued"}')
 return {'created'}

@@ -1,5 +1,5 @@
 -- End a job, once: compare-and-set from any open status to a final one.
--- KEYS: record, open jobs, events, session, its turns
+-- KEYS: record, open jobs, events, session, its turns, its line
 -- ARGV: job id, final status, field ('result', 'error' or ''), its value, event kind, event data, wake channel,
 --       events kept, retention in seconds, the session's new turn or '', turns kept, seconds that a session is kept
 -- Returns {'1', status} when this call ended the job, {'0', status} when it had ended, {} when it is unknown.
@@ -9,6 +9,7 @@ if ended(status) then return {'0', status} end
 redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished_at', now())
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) end
 redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('LREM', KEYS[6], 1, ARGV[1])
 emit(KEYS[3], ARGV[8], ARGV[5], ARGV[6])
 local key = redis.call('HGET', KEYS[1], 'idempotency')
 if key then redis.call('EXPIRE', key, ARGV[9]) end

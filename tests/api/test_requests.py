@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -205,7 +206,7 @@ def test_no_answer_in_time_is_504_with_the_job(client: FlaskClient) -> None:
 
 def test_a_known_answer_is_given_again_without_a_worker(settings: Settings) -> None:
     """An equal job answers from the cache as its own session's; one that says `cache: false` does not."""
-    worker = a_worker()
+    worker, own = a_worker(), uuid.uuid4().hex
     app = create_app(settings)
     farm: Farm = app.extensions["farm"]
     known = JobResult(
@@ -216,7 +217,7 @@ def test_a_known_answer_is_given_again_without_a_worker(settings: Settings) -> N
     SharedTier(store).set(answer_key(spec, worker.answers_id), Entry(known.model_dump_json().encode(), 60))
     farm.registry.announce(worker)
     try:
-        result = app.test_client().post("/api/cognitive/process", json={"input_text": "Known?", "session_id": "me"})
+        result = app.test_client().post("/api/cognitive/process", json={"input_text": "Known?", "session_id": own})
         posted = app.test_client().post("/api/jobs", json={"input_text": "Known?"})
         SharedTier(store).set(answer_key(spec, worker.answers_id), Entry(b'{"of": "another version"}', 60))
         farm.intake._answers._cache._tiers[0].delete(answer_key(spec, worker.answers_id))
@@ -226,7 +227,7 @@ def test_a_known_answer_is_given_again_without_a_worker(settings: Settings) -> N
         farm.registry.withdraw(worker.node)
     assert (posted.json["status"], unreadable.json["status"]) == ("succeeded", "queued")
     assert result.status_code == 200
-    assert (result.json["response_text"], result.json["session_id"], result.json["cache_hit"]) == ("Hi.", "me", True)
+    assert (result.json["response_text"], result.json["session_id"], result.json["cache_hit"]) == ("Hi.", own, True)
     assert result.json["usage"]["completion_tokens"] == 0
     assert app.test_client().get(fresh.json["links"]["self"]).json["status"] == "queued"
 

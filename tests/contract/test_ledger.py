@@ -20,14 +20,20 @@ from echo_tasks.registry import Registry
 
 
 def new_spec(**changes: object) -> JobSpec:
-    return JobSpec(**({"job_id": uuid.uuid4().hex, "session_id": "s", "input_text": "Hello."} | changes))
+    ids = {"job_id": uuid.uuid4().hex, "session_id": uuid.uuid4().hex}
+    return JobSpec(**(ids | {"input_text": "Hello."} | changes))
+
+
+def let_go(ledger: Ledger, spec: JobSpec) -> JobSpec:
+    """Accept a job, which is its session's only one."""
+    ledger.create(spec)
+    assert ledger.release(spec.session_id) == spec
+    return spec
 
 
 @pytest.fixture
 def spec(ledger: Ledger) -> JobSpec:
-    spec = new_spec()
-    ledger.create(spec)
-    return spec
+    return let_go(ledger, new_spec())
 
 
 RESULT = JobResult(
@@ -43,6 +49,8 @@ def test_a_new_job_is_queued_with_its_spec_and_an_event(ledger: Ledger, broker: 
     job = ledger.read(spec.job_id)
     assert (job.status, job.priority, job.attempts, job.started_at) == (JobStatus.QUEUED, 7, 0, None)
     assert ledger.open_jobs() == before + 1
+    assert ledger.claim(spec.job_id, "memory") == NothingToDo("early")
+    assert ledger.release(spec.session_id) == spec
     assert [event.kind for event in Events(broker).read(spec.job_id)] == ["status"]
     claim = ledger.claim(spec.job_id, "memory")
     assert isinstance(claim, Claim)
@@ -84,14 +92,14 @@ def test_an_abandoned_job_leaves_nothing_behind(ledger: Ledger, broker: redis.Re
     """A job that was not accepted is gone with its events, its place and its key; a started one stays."""
     key, spec = Idempotency(uuid.uuid4().hex, "f"), new_spec()
     ledger.create(spec, key)
-    assert ledger.abandon(spec.job_id)
+    assert ledger.abandon(spec)
     assert not broker.exists(keys.job(spec.job_id), keys.events(spec.job_id), keys.idempotency(key.key))
     assert broker.zscore(keys.OPEN_JOBS, spec.job_id) is None
     assert ledger.create(new_spec(), key).is_new
     started = new_spec()
-    ledger.create(started)
+    let_go(ledger, started)
     ledger.claim(started.job_id, "memory")
-    assert not ledger.abandon(started.job_id)
+    assert not ledger.abandon(started)
     assert ledger.read(started.job_id).status is JobStatus.RUNNING
 
 
@@ -149,8 +157,7 @@ def test_integration_cannot_be_claimed_before_the_membranes_are_in(ledger: Ledge
 
 def test_a_second_output_of_a_membrane_is_dropped(ledger: Ledger) -> None:
     """The first writer wins; a caller who asks again, since the answer was lost, gets the same answer."""
-    spec = new_spec(membranes=["memory"])
-    ledger.create(spec)
+    spec = let_go(ledger, new_spec(membranes=["memory"]))
     assert ledger.record(spec.job_id, "memory", StepOutput(text="first")) is True
     assert ledger.record(spec.job_id, "memory", StepOutput(text="second")) is True
     claim = ledger.claim(spec.job_id, keys.INTEGRATION)
@@ -160,8 +167,7 @@ def test_a_second_output_of_a_membrane_is_dropped(ledger: Ledger) -> None:
 
 def test_a_redelivered_last_membrane_says_that_integration_may_go(ledger: Ledger) -> None:
     """A worker that died between its record and the integration message is made good by the redelivery."""
-    spec = new_spec(membranes=["memory", "grammar"])
-    ledger.create(spec)
+    spec = let_go(ledger, new_spec(membranes=["memory", "grammar"]))
     ledger.record(spec.job_id, "memory", StepOutput())
     assert ledger.claim(spec.job_id, "memory") == NothingToDo("recorded", membranes_done=False)
     ledger.record(spec.job_id, "grammar", StepOutput())
@@ -172,8 +178,8 @@ def test_a_job_ends_once(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> 
     """Of many attempts to end a job one wins, and the stream holds one last event."""
     attempts = [
         lambda: ledger.succeed(spec, RESULT),
-        lambda: ledger.fail(spec.job_id, JobError(reason="no")),
-        lambda: ledger.cancel(spec.job_id) is JobStatus.CANCELLED and None,
+        lambda: ledger.fail(spec, JobError(reason="no")),
+        lambda: ledger.cancel(spec.job_id).status is JobStatus.CANCELLED and None,
     ] * 10
     with ThreadPoolExecutor(8) as pool:
         wins = [won for won in pool.map(lambda attempt: attempt(), attempts) if won]
@@ -187,14 +193,14 @@ def test_an_ended_job_takes_no_more_work(ledger: Ledger, spec: JobSpec, broker: 
     """After its end a job is neither claimed nor recorded nor ended again, and its stream is closed."""
     {
         JobStatus.SUCCEEDED: lambda: ledger.succeed(spec, RESULT),
-        JobStatus.FAILED: lambda: ledger.fail(spec.job_id, JobError(reason="no")),
+        JobStatus.FAILED: lambda: ledger.fail(spec, JobError(reason="no")),
         JobStatus.CANCELLED: lambda: ledger.cancel(spec.job_id),
     }[end]()
     ended = ledger.read(spec.job_id)
     assert ledger.claim(spec.job_id, "memory") == NothingToDo("ended")
     assert ledger.record(spec.job_id, "memory", StepOutput()) is False
     assert ledger.succeed(spec, RESULT) is False
-    assert ledger.cancel(spec.job_id) is end
+    assert ledger.cancel(spec.job_id).status is end
     assert Events(broker).append({spec.job_id: [{"membrane": "memory", "text": "late"}]}) == {spec.job_id}
     assert ledger.read(spec.job_id) == ended
 

@@ -53,14 +53,6 @@ def stats(celery: Celery) -> dict[str, Any]:
     return pool
 
 
-def ended(farm: Site, job_id: str) -> dict[str, Any]:
-    """The job, once it has ended."""
-    return until(  # type: ignore[no-any-return]
-        lambda: (job := farm.get(f"/api/jobs/{job_id}").json)["status"] in {"succeeded", "failed"} and job,
-        "the job's end",
-    )
-
-
 def nothing_is_unacknowledged(farm: Site) -> bool:
     """Whether the broker holds no message that a worker has."""
     with redis.Redis.from_url(farm.broker_url) as broker:
@@ -79,11 +71,11 @@ def test_a_revoked_task_ends_and_the_other_goes_on(own: Site, celery: Celery) ->
     doomed, other = submit(own), submit(own)
     until(lambda: len(running(celery)) == SLOTS, "both run")
     celery.control.revoke(running(celery)[doomed], terminate=True)
-    job = ended(own, doomed)
+    job = own.ended(doomed)
     assert job["status"] == "failed"
     assert "cancelled" in str(job["error"])
     assert own.get(f"/api/jobs/{other}").json["status"] == "running"
-    assert ended(own, submit(own, max_tokens=4))["status"] == "succeeded"
+    assert own.ended(submit(own, max_tokens=4))["status"] == "succeeded"
     own.request("DELETE", f"/api/jobs/{other}")
     until(lambda: nothing_is_unacknowledged(own), "every message is acknowledged")
 
@@ -93,11 +85,11 @@ def test_a_time_limit_ends_the_task(tmp_path: Path, talkative: Path, option: str
     """The job ends with the reason, its message is acknowledged, and the worker goes on."""
     own = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": str(SLOTS)})
     with own.server("broker"), own.server("store"), own.http(), own.worker(option):
-        job = ended(own, submit(own))
+        job = own.ended(submit(own))
         assert job["status"] == "failed"
         assert "time" in str(job["error"])
         until(lambda: nothing_is_unacknowledged(own), "every message is acknowledged")
-        assert ended(own, submit(own, max_tokens=4))["status"] == "succeeded"
+        assert own.ended(submit(own, max_tokens=4))["status"] == "succeeded"
 
 
 def test_the_pool_grows_and_shrinks(own: Site, celery: Celery) -> None:

@@ -27,17 +27,6 @@ def submit(farm: Site, text: str = "Hello.", **fields: Any) -> str:
     return str(answer.json["job_id"])
 
 
-def ended(farm: Site, job_id: str, within_s: float = 90) -> dict[str, Any]:
-    """The job, once it has ended."""
-
-    def look() -> dict[str, Any] | None:
-        job: dict[str, Any] = farm.get(f"/api/jobs/{job_id}").json
-        return job if job["finished_at"] else None
-
-    found: dict[str, Any] = until(look, f"job {job_id} ends", within_s)
-    return found
-
-
 def frames(farm: Site, job_id: str, last: str | None = None) -> Generator[dict[str, str]]:
     """The events of a job, as a client of Server-Sent Events reads them."""
     connection = http.client.HTTPConnection("127.0.0.1", int(farm.env["API_PORT"]), timeout=60)
@@ -100,7 +89,7 @@ def test_an_answer_is_given_again_from_the_cache(farm: Site) -> None:
 
 def test_the_named_membranes_run_and_no_other(farm: Site) -> None:
     """A job with one membrane has one output, and an answer."""
-    job = ended(farm, submit(farm, membranes=["grammar"]))
+    job = farm.ended(submit(farm, membranes=["grammar"]))
     assert job["status"] == "succeeded"
     assert list(job["result"]["membrane_outputs"]) == ["grammar"]
     assert job["result"]["response_text"]
@@ -112,7 +101,7 @@ def test_three_hundred_jobs_at_once_all_succeed(farm: Site) -> None:
     with ThreadPoolExecutor(300) as pool:
         ids = list(pool.map(lambda n: submit(farm, f"Job {n}.", priority=1 + n % 10), range(300)))
     assert len(set(ids)) == 300
-    jobs = [ended(farm, job_id, within_s=250) for job_id in ids]
+    jobs = [farm.ended(job_id, within_s=250) for job_id in ids]
     assert {job["status"] for job in jobs} == {"succeeded"}
     assert {job["attempts"] for job in jobs} == {1}
     assert all(job["result"]["usage"]["completion_tokens"] >= 4 for job in jobs)  # one a step at least
@@ -124,10 +113,10 @@ def test_priority_ten_posted_last_starts_before_waiting_jobs_of_priority_one(far
     waiting = [submit(farm, f"Waiting {n}.", priority=1) for n in range(8)]
     middle = submit(farm, "Middle.", priority=5)
     urgent = submit(farm, "Urgent.", priority=10)
-    started = {job_id: ended(farm, job_id)["started_at"] for job_id in (*waiting, middle, urgent)}
+    started = {job_id: farm.ended(job_id)["started_at"] for job_id in (*waiting, middle, urgent)}
     assert started[urgent] < started[middle] < min(started[job_id] for job_id in waiting)
     for job_id in busy:
-        ended(farm, job_id)
+        farm.ended(job_id)
 
 
 def test_events_tell_the_job_from_the_queue_to_the_answer(farm: Site) -> None:
@@ -171,7 +160,7 @@ def test_a_running_job_is_cancelled_in_the_engine(farm: Site) -> None:
         "the engine lets go of it",
         60,
     )
-    assert ended(farm, submit(farm, "After it."))["status"] == "succeeded"
+    assert farm.ended(submit(farm, "After it."))["status"] == "succeeded"
 
 
 def test_waiting_returns_the_finished_job(farm: Site) -> None:
@@ -187,7 +176,7 @@ def test_waiting_returns_the_finished_job(farm: Site) -> None:
 def test_a_job_whose_every_membrane_fails_says_why(farm: Site) -> None:
     """A prompt over the worker's limit fails every membrane here, and the job says why, by membrane."""
     text = "word " * 6500  # under the API's limit of characters, over this worker's limit of tokens
-    job = ended(farm, submit(farm, text))
+    job = farm.ended(submit(farm, text))
     assert job["status"] == "failed"
     assert job["error"]["reason"] == "every membrane failed"
     assert all("at most 4096 are taken" in reason for reason in job["error"]["membranes"].values())
@@ -203,7 +192,7 @@ def test_any_text_is_answered(farm: Site) -> None:
         "\n\n\n.\n\n\n",
         "é" * 2000,
     ]
-    jobs = [ended(farm, submit(farm, text)) for text in texts]
+    jobs = [farm.ended(submit(farm, text)) for text in texts]
     assert {job["status"] for job in jobs} == {"succeeded"}
 
 

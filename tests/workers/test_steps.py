@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Iterator
@@ -76,18 +77,32 @@ class Bench:
 
     def job(self, membranes: tuple[str, ...] = keys.MEMBRANES) -> str:
         spec = JobSpec.model_validate(
-            {"job_id": uuid.uuid4().hex, "session_id": "s", "input_text": "Hello.", "membranes": list(membranes)}
+            {
+                "job_id": uuid.uuid4().hex,
+                "session_id": uuid.uuid4().hex,
+                "input_text": "Hello.",
+                "membranes": list(membranes),
+            }
         )
-        self.ledger.create(spec)
+        self.accept(spec)
         return spec.job_id
 
-    def integration_messages(self) -> int:
-        """How many integration messages are queued, over all priorities; they are taken away."""
-        names = list(self.broker.scan_iter("echo.integration*"))
-        count = sum(self.broker.llen(name) for name in names)
+    def accept(self, spec: JobSpec) -> None:
+        """Put a job into the ledger, and let it go if its session lets it."""
+        self.ledger.create(spec)
+        self.ledger.release(spec.session_id)
+
+    def messages(self, step: str) -> list[str]:
+        """The jobs whose step is queued, over all priorities; their messages are taken away."""
+        names = list(self.broker.scan_iter(f"echo.{step}*"))
+        found = [json.loads(message)["headers"]["id"] for name in names for message in self.broker.lrange(name, 0, -1)]
         if names:
             self.broker.delete(*names)
-        return count
+        return [message_id.removesuffix(f".{step}") for message_id in found]
+
+    def integration_messages(self) -> int:
+        """How many integration messages are queued; they are taken away."""
+        return len(self.messages(keys.INTEGRATION))
 
 
 @pytest.fixture
@@ -123,9 +138,8 @@ def test_a_sessions_next_job_knows_the_last_turn(bench: Bench) -> None:
             session_id=session_id,
             input_text=text,
             membranes=["memory"],
-            past=bench.ledger.past(session_id),
         )
-        bench.ledger.create(spec)
+        bench.accept(spec)
         for step in ("memory", keys.INTEGRATION):
             bench.steps.run(spec.job_id, step)
     first, _, second, integrated = bench.engine.prompts
@@ -135,6 +149,28 @@ def test_a_sessions_next_job_knows_the_last_turn(bench: Bench) -> None:
         assert prompt.startswith("User: I am Zorla.\n\nAssistant: Said.\n\nSystem: ")
     past = "User: I am Zorla.\n\nAssistant: Said.\n\nUser: Who am I?\n\nAssistant: Said.\n\n"
     assert bench.engine.read_ahead == [(past, (past.index("User: Who"), len(past)))]  # not after a first turn
+
+
+def test_a_sessions_next_job_is_published_when_the_last_one_ends(bench: Bench) -> None:
+    """In the order of their acceptance, once; a redelivery makes good what a worker that died left undone."""
+    session_id = uuid.uuid4().hex
+    fields = {"session_id": session_id, "input_text": "Hello.", "membranes": ["memory"]}
+    first, second, third = (JobSpec.model_validate(fields | {"job_id": uuid.uuid4().hex}) for _ in range(3))
+    for spec in (first, second, third):
+        bench.accept(spec)
+    bench.steps.run(second.job_id, "memory")  # too early: nothing is done
+    for step in ("memory", keys.INTEGRATION):
+        bench.steps.run(first.job_id, step)
+    assert bench.messages("memory") == [second.job_id]
+    bench.engine.error = RuntimeError("out of order")
+    bench.steps.run(second.job_id, "memory")
+    bench.steps.run(second.job_id, keys.INTEGRATION)
+    assert bench.messages("memory") == [third.job_id]  # a failed one holds nobody up
+    bench.ledger.cancel(third.job_id)
+    last = JobSpec.model_validate(fields | {"job_id": uuid.uuid4().hex})
+    bench.ledger.create(last)
+    bench.steps.run(third.job_id, keys.INTEGRATION)
+    assert bench.messages("memory") == [last.job_id]
 
 
 def test_every_step_delivered_twice_changes_nothing(bench: Bench) -> None:
@@ -217,7 +253,7 @@ def test_a_job_fails_when_all_its_membranes_do(bench: Bench, error: Exception, r
 def test_integration_shrinks_its_notes_to_what_the_engine_takes(bench: Bench) -> None:
     """The widest prompt that fits is taken; with no room for notes the text alone is answered."""
     spec = JobSpec(job_id=uuid.uuid4().hex, session_id="s", input_text="Hello.", membranes=["memory"])
-    bench.ledger.create(spec)
+    bench.accept(spec)
     bench.ledger.record(spec.job_id, "memory", StepOutput(text="word " * 1000))
     bench.engine.longest = 500
     bench.steps.run(spec.job_id, keys.INTEGRATION)
