@@ -43,7 +43,10 @@ class Farm:
         ledger = Ledger(broker, retention_s=settings.job_retention_s, session_s=60 * settings.session_timeout_minutes)
         registry = Registry(broker)
         cache = TieredCache(
-            [MemoryTier(L1_BYTES), SharedTier(connections.hasty(settings.store), compress=settings.enable_compression)]
+            [
+                MemoryTier(L1_BYTES, settings.eviction_policy),
+                SharedTier(connections.hasty(settings.store), compress=settings.enable_compression),
+            ]
         )
         return cls(
             settings=settings,

@@ -96,7 +96,10 @@ class Settings(BaseModel):
     enable_caching: bool = Field(True, description="answer a job again from the cache")
     cache_ttl_seconds: int = Field(300, ge=1, description="seconds that a cached answer is good for")
     max_cache_memory_mb: int = Field(512, ge=8, description="megabytes of the farm's own cache server")
-    eviction_policy: Literal["lru", "lfu"] = Field("lru", description="what the farm's own cache server evicts")
+    eviction_policy: Literal["lru", "lfu", "fifo", "wtinylfu"] = Field(
+        "lru",
+        description="what a full cache lets go of first; the farm's own cache server knows lru, and lfu for the others",
+    )
     enable_compression: bool = Field(True, description="compress values in the shared cache tier")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")

@@ -129,7 +129,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         rwkv, chosen = self._model.rwkv, self._settings
         states = StateFormat(self._model.model_id, rwkv.shape, rwkv.dtype, chosen.echo_state_format)
         store = SharedTier(connections.hasty(chosen.store), compress=False)  # measured: states do not compress
-        cache = TieredCache([MemoryTier(chosen.echo_states_mb << 20), store])
+        cache = TieredCache([MemoryTier(chosen.echo_states_mb << 20, chosen.eviction_policy), store])
         return Prefixes(cache, states, ttl_s=60 * chosen.session_timeout_minutes)
 
     def _record(self, worker: Any) -> WorkerRecord:

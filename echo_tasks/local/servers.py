@@ -53,7 +53,7 @@ def arguments(role: str, settings: Settings) -> list[str]:
         "store": {
             "appendonly": "no",
             "maxmemory": f"{settings.max_cache_memory_mb}mb",
-            "maxmemory-policy": f"allkeys-{settings.eviction_policy}",
+            "maxmemory-policy": "allkeys-lru" if settings.eviction_policy == "lru" else "allkeys-lfu",
         },
     }[role]
     return [part for name, value in (shared | own).items() for part in (f"--{name}", value)]

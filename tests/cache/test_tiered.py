@@ -44,19 +44,19 @@ def clock() -> Clock:
 @pytest.fixture
 def fast(clock: Clock) -> MemoryTier:
     """The first tier."""
-    return MemoryTier(10_000, clock)
+    return MemoryTier(10_000, clock=clock)
 
 
 @pytest.fixture
 def middle(clock: Clock) -> MemoryTier:
     """The second tier."""
-    return MemoryTier(10_000, clock)
+    return MemoryTier(10_000, clock=clock)
 
 
 @pytest.fixture
 def slow(clock: Clock) -> MemoryTier:
     """The last tier."""
-    return MemoryTier(10_000, clock)
+    return MemoryTier(10_000, clock=clock)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from cache.memory import MemoryTier
+from cache.policies import PolicyName
 from cache.shared import SharedTier
 from cache.tier import MISS, Entry, Tier, TierFault
 
@@ -53,13 +55,13 @@ def client(store_url: str) -> Iterator[redis.Redis]:
     client.close()
 
 
-@pytest.fixture(params=["memory", "shared"])
+@pytest.fixture(params=[*get_args(PolicyName), "shared"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     """Each tier in turn."""
-    if request.param == "memory":
-        clock = Clock()
-        return Bench(MemoryTier(1_000_000, clock), clock.pass_)
-    return Bench(SharedTier(request.getfixturevalue("client")), time.sleep)
+    if request.param == "shared":
+        return Bench(SharedTier(request.getfixturevalue("client")), time.sleep)
+    clock = Clock()
+    return Bench(MemoryTier(1_000_000, request.param, clock), clock.pass_)
 
 
 def value(bench: Bench, name: str = "key") -> object:
@@ -144,7 +146,7 @@ def test_keys_may_hold_any_characters(bench: Bench) -> None:
 def test_memory_counts_time_by_its_clock() -> None:
     """An entry lasts until its time is up by the clock that was given, and not to that very moment."""
     clock = Clock()
-    tier = MemoryTier(1000, clock)
+    tier = MemoryTier(1000, clock=clock)
     tier.set("key", Entry(b"value", 10.0))
     clock.now += 9.5
     assert tier.get("key") == Entry(b"value", 0.5)
@@ -154,7 +156,7 @@ def test_memory_counts_time_by_its_clock() -> None:
 
 def test_memory_is_bounded_in_bytes() -> None:
     """However much is set, the values that are held are no more than the limit."""
-    tier = MemoryTier(1000, Clock())
+    tier = MemoryTier(1000, clock=Clock())
     for n in range(100):
         tier.set(str(n), Entry(bytes(100), LONG_S))
     held = [n for n in range(100) if tier.get(str(n)) is not MISS]
@@ -164,7 +166,7 @@ def test_memory_is_bounded_in_bytes() -> None:
 
 def test_memory_forgets_the_least_recently_used() -> None:
     """An entry that was read lately outlives one that was only set later."""
-    tier = MemoryTier(1800, Clock())
+    tier = MemoryTier(1800, clock=Clock())
     for n in range(3):
         tier.set(str(n), Entry(bytes(200), LONG_S))
     tier.get("0")
@@ -175,7 +177,7 @@ def test_memory_forgets_the_least_recently_used() -> None:
 
 def test_memory_does_not_keep_what_is_larger_than_itself() -> None:
     """A value over the limit is not held, and neither is what it replaces; the others stay."""
-    tier = MemoryTier(1000, Clock())
+    tier = MemoryTier(1000, clock=Clock())
     tier.set("key", Entry(b"old", LONG_S))
     tier.set("other", Entry(b"other", LONG_S))
     tier.set("key", Entry(bytes(1001), LONG_S))

@@ -1,0 +1,85 @@
+"""What a full tier lets go of first, by name; each is a table bounded in weight, on a library that is kept well.
+
+`lru`, `lfu` and `fifo` are cachetools' (of entries used equally often `lfu` drops the one used longest ago); `wtinylfu`
+is our own, since moka's differs from run to run and theine's counts entries, not bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Literal, Protocol, TypeVar
+
+from cachetools import Cache, FIFOCache, LFUCache, LRUCache
+
+from cache.tinylfu import TinyLFU
+
+PolicyName = Literal["lru", "lfu", "fifo", "wtinylfu"]
+
+V = TypeVar("V")
+Weigher = Callable[[V], int]
+Evicted = Callable[[], None]
+
+
+class Table(Protocol[V]):
+    """Values by key, of which the least worth keeping are dropped when all weigh more than the limit."""
+
+    def get(self, key: str) -> V | None:
+        """The value; None where there is none."""
+
+    def put(self, key: str, value: V) -> None:
+        """Keep a value, if it is let in; what was kept under the key is gone in any case."""
+
+    def drop(self, key: str) -> None:
+        """Keep it no more."""
+
+    def clear(self) -> None:
+        """Keep nothing."""
+
+    def size(self) -> tuple[int, int]:
+        """How many values are kept, and what they weigh."""
+
+
+def table(name: PolicyName, limit: int, weigher: Weigher[V], evicted: Evicted) -> Table[V]:
+    """An empty table; `evicted` is called for every value that is dropped for want of room. Not for several threads."""
+    return _POLICIES[name](limit, weigher, evicted)
+
+
+class _Cachetools(Generic[V]):
+    """One of cachetools' caches."""
+
+    def __init__(self, kind: type[Cache[str, V]], limit: int, weigher: Weigher[V], evicted: Evicted) -> None:
+        class Counted(kind):  # type: ignore[valid-type, misc]
+            def popitem(self) -> tuple[str, V]:
+                evicted()
+                return super().popitem()  # type: ignore[no-any-return]
+
+        self._evicted = evicted
+        self._cache: Cache[str, V] = Counted(limit, getsizeof=weigher)
+
+    def get(self, key: str) -> V | None:
+        return self._cache.get(key)
+
+    def put(self, key: str, value: V) -> None:
+        try:
+            self._cache[key] = value
+        except ValueError:  # larger than the whole table
+            self._cache.pop(key, None)
+            self._evicted()
+
+    def drop(self, key: str) -> None:
+        self._cache.pop(key, None)
+
+    def clear(self) -> None:
+        for key in [*self._cache]:
+            del self._cache[key]
+
+    def size(self) -> tuple[int, int]:
+        return len(self._cache), int(self._cache.currsize)
+
+
+_POLICIES: dict[PolicyName, Callable[[int, Weigher[V], Evicted], Table[V]]] = {
+    "lru": lambda *arguments: _Cachetools(LRUCache, *arguments),
+    "lfu": lambda *arguments: _Cachetools(LFUCache, *arguments),
+    "fifo": lambda *arguments: _Cachetools(FIFOCache, *arguments),
+    "wtinylfu": TinyLFU,
+}
