@@ -6,21 +6,21 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from bench import ceilings, untrained
+from bench import untrained
+from bench.ceilings import Machine
 from bench.contenders import Apart, Contender, Load, llama
 from bench.contenders.echo import Echo
 from bench.contenders.llama import Llama
 from bench.contenders.package import Package
 from bench.machine import described
 from workers import checkpoint
-from workers.slots import Slots
 
 SHAPES = {"tiny": (2, 128), "0.1B": (12, 768), "0.4B": (24, 1024), "1.5B": (24, 2048)}
 """Layers and width of the official models, and of one for a quick try."""
@@ -35,17 +35,17 @@ STREAMS, PROMPT = 16, 2000
 
 @dataclass(slots=True)
 class Row:
-    """One load on one engine, measured several times; `ceiling` is what the machine would let it reach."""
+    """One load on one engine, measured once a round; `decoded` is how many sequences generate, if any do."""
 
     name: str
     load: str
     measure: Callable[[], float]
-    ceiling: float | None = None
+    decoded: int | None = None
     tokens_per_s: list[float] = field(default_factory=list)
 
-    @property
-    def median(self) -> float:
-        return statistics.median(self.tokens_per_s)
+    def ratio(self, others: Iterable[float]) -> float:
+        """To what was measured in the same rounds: the machine's speed changes from one to the next."""
+        return statistics.median(own / other for own, other in zip(self.tokens_per_s, others, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,16 @@ def main(arguments: Sequence[str]) -> None:
         contenders = {"echo": apart(Echo)}
         if llama.is_installed():
             contenders["llama.cpp"] = apart(Llama)
-        rows, gaps = _rows(contenders, apart(Package), _ceilings(path, options), options), []
+        rows = _rows(contenders, apart(Package), options)
+        machine, gaps = Machine(checkpoint.load(path), _DTYPES[options.dtype]), []
         for row in rows:  # what is compiled, and what memory is taken, at the first time
             row.measure()
         for _ in range(options.repeats):
+            machine.measure()
             for row in rows:
                 row.tokens_per_s.append(row.measure())
             gaps.append(Gaps(*contenders["echo"].ask("gaps", STREAMS, PROMPT)))
-    _print(rows, options)
+    _print(rows, machine, options)
     _print_gaps(gaps)
     if options.json:
         table = [{"engine": row.name, "load": row.load, "tokens_per_s": row.tokens_per_s} for row in rows]
@@ -96,15 +98,13 @@ def main(arguments: Sequence[str]) -> None:
         options.json.write_text(json.dumps({"title": _title(options), "rows": table, "gaps": streams}, indent=1))
 
 
-def _rows(
-    several: Mapping[str, Apart], package: Apart, ceiling: Mapping[int, float], options: argparse.Namespace
-) -> list[Row]:
+def _rows(several: Mapping[str, Apart], package: Apart, options: argparse.Namespace) -> list[Row]:
     rows = [
-        Row(name, _decode(count), lambda c=contender, n=count: c.decode(n, options.tokens), ceiling[count])  # type: ignore[misc]
+        Row(name, _decode(count), lambda c=contender, n=count: c.decode(n, options.tokens), count)  # type: ignore[misc]
         for count in options.rows
         for name, contender in several.items()
     ]
-    rows.append(Row(_PACKAGE, _decode(1), lambda: package.decode(1, options.tokens), ceiling[1]))
+    rows.append(Row(_PACKAGE, _decode(1), lambda: package.decode(1, options.tokens), 1))
     rows += [
         Row(name, f"prefill, {count} tokens", lambda c=contender, n=count: c.prefill(n))  # type: ignore[misc]
         for count in options.prompts
@@ -117,27 +117,16 @@ def _decode(rows: int) -> str:
     return f"decode, {rows} row{'s' if rows > 1 else ''}"
 
 
-def _ceilings(path: Path, options: argparse.Namespace) -> dict[int, float]:
-    """Tokens a second that the machine would let each number of rows reach."""
-    dtype, loaded = _DTYPES[options.dtype], checkpoint.load(path)
-    read, flops = ceilings.read_bytes_per_s(), ceilings.flops_per_s(dtype)
-    print(f"reads {read / 1e9:.0f} GB/s, multiplies {flops / 1e9:.0f} GFLOP/s ({options.dtype})", flush=True)
-    state_bytes = Slots(loaded.shape, 1, dtype).bytes
-    return {
-        rows: rows / ceilings.decode_s(loaded.tensors, rows, state_bytes, dtype, read, flops)
-        for rows in {1, *options.rows}
-    }
-
-
-def _print(rows: Sequence[Row], options: argparse.Namespace) -> None:
-    package = {row.load: row.median for row in rows if row.name == _PACKAGE}
+def _print(rows: Sequence[Row], machine: Machine, options: argparse.Namespace) -> None:
+    package = {row.load: row.tokens_per_s for row in rows if row.name == _PACKAGE}
     print(_title(options))
+    print(machine.described)
     print(f"{'':14} {'load':22} {'tokens/s':>9} {'least':>8} {'most':>8} {'of ceiling':>10} {'x package':>9}")
     for row in rows:
-        share = f"{row.median / row.ceiling:10.0%}" if row.ceiling else f"{'':10}"
-        same = package.get(row.load) or package[_decode(1)]
-        low, high = min(row.tokens_per_s), max(row.tokens_per_s)
-        print(f"{row.name:14} {row.load:22} {row.median:9.0f} {low:8.0f} {high:8.0f} {share} {row.median / same:9.1f}")
+        share = f"{row.ratio(machine.tokens_per_s(row.decoded)):10.0%}" if row.decoded else f"{'':10}"
+        median, low, high = statistics.median(row.tokens_per_s), min(row.tokens_per_s), max(row.tokens_per_s)
+        same = row.ratio(package.get(row.load) or package[_decode(1)])
+        print(f"{row.name:14} {row.load:22} {median:9.0f} {low:8.0f} {high:8.0f} {share} {same:9.1f}")
 
 
 def _print_gaps(gaps: Sequence[Gaps]) -> None:
@@ -151,7 +140,7 @@ def _print_gaps(gaps: Sequence[Gaps]) -> None:
 
 
 def _title(options: argparse.Namespace) -> str:
-    return f"{options.shape}, {options.dtype}, greedy, median of {options.repeats}; {described()}"
+    return f"{options.shape}, {options.dtype}, greedy, medians of {options.repeats} rounds; {described()}"
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
