@@ -18,7 +18,7 @@ HTTP_SECONDS = Histogram(
 
 ENGINE_REQUESTS = Counter(
     "echo_engine_requests_total",
-    "Sequences that have left the engine, by outcome: stop, length, cancelled, deadline, failed.",
+    "Sequences that have left the engine, by outcome: stop, length, read, cancelled, deadline, failed.",
     ["outcome"],
 )
 ENGINE_PROMPT_TOKENS = Counter("echo_engine_prompt_tokens_total", "Tokens of the prompts that got a slot.")
