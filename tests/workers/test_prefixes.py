@@ -89,7 +89,7 @@ def count(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def kept(prefixes: Prefixes, tokenizer: Tokenizer, text: str = PAST) -> bool:
+def kept(prefixes: Prefixes, tokenizer: Tokenizer) -> bool:
     """Whether the state after the past has been written."""
     tokens = tokenizer.encode(PAST[: len(PAST) // 2]) + tokenizer.encode(PAST[len(PAST) // 2 :])
     return prefixes.find(prefixes.keys(tokens, [len(tokens)])).state is not None
