@@ -8,10 +8,19 @@ import time
 from collections.abc import Callable
 
 from cache.policies import PolicyName, table
-from cache.tier import MISS, Entry, Miss, Tier
+from cache.tier import MISS, Entry, Miss, Size, Tier
 
-ENTRY_BYTES = 200
-"""What an entry costs beside its value, about: its key, and its place in the tier's tables."""
+ENTRY_BYTES = 300
+"""What an entry costs beside its value, about: its key, its times, and its place in the tier's tables."""
+
+
+class Held:
+    """An entry in memory, how often it was asked for there, and whether a slower tier has it, too."""
+
+    __slots__ = ("entry", "is_deep", "uses")
+
+    def __init__(self, entry: Entry, is_deep: bool) -> None:
+        self.entry, self.is_deep, self.uses = entry, is_deep, 0
 
 
 class MemoryTier(Tier):
@@ -19,42 +28,84 @@ class MemoryTier(Tier):
 
     name = "l1"
 
-    def __init__(
-        self, limit_bytes: int, policy: PolicyName = "lru", clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, limit_bytes: int, policy: PolicyName = "lru", clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self.evictions = 0
         self._table = table(policy, limit_bytes, _weight, self._evicted)
+        self._find = self._table.get
+        self._evictions = 0
+        self._shed: list[tuple[str, Entry]] = []
+        self.requests = 0
+        self.hits = 0
+
+    def find(self, key: str, counted: bool = True) -> Held | None:
+        """The entry as it is held, which is not to be changed."""
+        with self._lock:
+            if counted:
+                self.requests += 1
+            held = self._find(key)
+            if held is None:
+                return None
+            if held.entry.expires_at <= self._clock():
+                self._table.drop(key)
+                return None
+            if counted:
+                self.hits += 1
+                held.uses += 1
+            return held
+
+    def reject(self, key: str, held: Held) -> None:
+        """Take back a hit: what was found is void, and is held no more."""
+        with self._lock:
+            self.hits -= 1
+            if self._find(key) is held:
+                self._table.drop(key)
+
+    def put(self, key: str, entry: Entry, *, is_deep: bool = False) -> list[tuple[str, Entry]]:
+        """Keep the entry; returns those that were let go for it, never were in a slower tier, and are still good."""
+        with self._lock:
+            self._table.put(key, Held(entry, is_deep))
+            shed, self._shed = self._shed, []
+        return shed
 
     def get(self, key: str) -> Entry | Miss:
-        with self._lock:
-            kept = self._table.get(key)
-            if kept is None:
-                return MISS
-            value, expires_at = kept
-            left_s = expires_at - self._clock()
-            if left_s <= 0:
-                self._table.drop(key)
-                return MISS
-            return Entry(value, left_s)
+        held = self.find(key)
+        return MISS if held is None else held.entry
 
     def set(self, key: str, entry: Entry) -> None:
+        self.put(key, entry)
+
+    def add(self, key: str, entry: Entry) -> None:
+        if self.find(key) is None:
+            self.put(key, entry)
+
+    def delete(self, key: str) -> bool:
         with self._lock:
-            self._table.put(key, (entry.value, self._clock() + entry.ttl_s))
+            return self._table.drop(key)
 
-    def delete(self, key: str) -> None:
+    def clear(self) -> int:
         with self._lock:
-            self._table.drop(key)
+            entries, _ = self._table.size()
+            self._table.clear()
+            return entries
 
-    def size(self) -> tuple[int, int]:
-        """How many entries are held, expired ones among them, and the bytes that they take."""
+    def sweep(self) -> int:
         with self._lock:
-            return self._table.size()
+            now = self._clock()
+            expired = [key for key, held in self._table.items() if held.entry.expires_at <= now]
+            for key in expired:
+                self._table.drop(key)
+            return len(expired)
 
-    def _evicted(self) -> None:
-        self.evictions += 1
+    def size(self) -> Size:
+        with self._lock:
+            return Size(*self._table.size(), self._evictions)
+
+    def _evicted(self, key: str, held: Held) -> None:
+        self._evictions += 1
+        if not held.is_deep and held.entry.expires_at > self._clock():
+            self._shed.append((key, held.entry))
 
 
-def _weight(kept: tuple[bytes, float]) -> int:
-    return sys.getsizeof(kept[0]) + ENTRY_BYTES
+def _weight(held: Held) -> int:
+    return sys.getsizeof(held.entry.value) + ENTRY_BYTES

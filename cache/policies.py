@@ -6,7 +6,7 @@ is our own, since moka's differs from run to run and theine's counts entries, no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, Literal, Protocol, TypeVar
 
 from cachetools import Cache, FIFOCache, LFUCache, LRUCache
@@ -17,7 +17,7 @@ PolicyName = Literal["lru", "lfu", "fifo", "wtinylfu"]
 
 V = TypeVar("V")
 Weigher = Callable[[V], int]
-Evicted = Callable[[], None]
+Evicted = Callable[[str, V], None]
 
 
 class Table(Protocol[V]):
@@ -29,8 +29,11 @@ class Table(Protocol[V]):
     def put(self, key: str, value: V) -> None:
         """Keep a value, if it is let in; what was kept under the key is gone in any case."""
 
-    def drop(self, key: str) -> None:
-        """Keep it no more."""
+    def drop(self, key: str) -> bool:
+        """Keep it no more; whether it was kept."""
+
+    def items(self) -> Iterable[tuple[str, V]]:
+        """What is kept, in no order; this is no use of it."""
 
     def clear(self) -> None:
         """Keep nothing."""
@@ -39,35 +42,37 @@ class Table(Protocol[V]):
         """How many values are kept, and what they weigh."""
 
 
-def table(name: PolicyName, limit: int, weigher: Weigher[V], evicted: Evicted) -> Table[V]:
-    """An empty table; `evicted` is called for every value that is dropped for want of room. Not for several threads."""
+def table(name: PolicyName, limit: int, weigher: Weigher[V], evicted: Evicted[V]) -> Table[V]:
+    """An empty table; `evicted` is told of every value that is dropped for want of room. Not for several threads."""
     return _POLICIES[name](limit, weigher, evicted)
 
 
 class _Cachetools(Generic[V]):
     """One of cachetools' caches."""
 
-    def __init__(self, kind: type[Cache[str, V]], limit: int, weigher: Weigher[V], evicted: Evicted) -> None:
-        class Counted(kind):  # type: ignore[valid-type, misc]
+    def __init__(self, kind: type[Cache[str, V]], limit: int, weigher: Weigher[V], evicted: Evicted[V]) -> None:
+        class Watched(kind):  # type: ignore[valid-type, misc]
             def popitem(self) -> tuple[str, V]:
-                evicted()
-                return super().popitem()  # type: ignore[no-any-return]
+                key, value = super().popitem()
+                evicted(key, value)
+                return key, value
 
         self._evicted = evicted
-        self._cache: Cache[str, V] = Counted(limit, getsizeof=weigher)
-
-    def get(self, key: str) -> V | None:
-        return self._cache.get(key)
+        self._cache: Cache[str, V] = Watched(limit, getsizeof=weigher)
+        self.get = self._cache.get
 
     def put(self, key: str, value: V) -> None:
         try:
             self._cache[key] = value
         except ValueError:  # larger than the whole table
             self._cache.pop(key, None)
-            self._evicted()
+            self._evicted(key, value)
 
-    def drop(self, key: str) -> None:
-        self._cache.pop(key, None)
+    def drop(self, key: str) -> bool:
+        return self._cache.pop(key, None) is not None
+
+    def items(self) -> Iterable[tuple[str, V]]:
+        return [(key, Cache.__getitem__(self._cache, key)) for key in self._cache]
 
     def clear(self) -> None:
         for key in [*self._cache]:
@@ -77,7 +82,7 @@ class _Cachetools(Generic[V]):
         return len(self._cache), int(self._cache.currsize)
 
 
-_POLICIES: dict[PolicyName, Callable[[int, Weigher[V], Evicted], Table[V]]] = {
+_POLICIES: dict[PolicyName, Callable[[int, Weigher[V], Evicted[V]], Table[V]]] = {
     "lru": lambda *arguments: _Cachetools(LRUCache, *arguments),
     "lfu": lambda *arguments: _Cachetools(LFUCache, *arguments),
     "fifo": lambda *arguments: _Cachetools(FIFOCache, *arguments),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 
 class _Miss(Enum):
@@ -20,23 +19,47 @@ MISS: Final = _Miss.MISS
 
 Miss = Literal[_Miss.MISS]
 
+Level = Literal["l1", "l2", "l3"]
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A value, and the seconds that it is still good for."""
+Stamp: TypeAlias = tuple[tuple[str, str], ...]
+"""Tags, each with the version that it had before the value was computed."""
 
-    value: bytes
-    ttl_s: float
+
+class Entry(NamedTuple):
+    """A value with all that travels with it from tier to tier. Times are seconds since the epoch.
+
+    `value` None is a negative result: it is known that there is nothing. From `stale_at` on it should be computed
+    again, from `expires_at` on it is gone.
+    """
+
+    value: bytes | None
+    made_at: float
+    stale_at: float
+    expires_at: float
+    stamp: Stamp = ()
+
+
+class Size(NamedTuple):
+    """What a tier holds now (expired entries among it), and what it has done since it began."""
+
+    entries: int
+    bytes: int
+    evictions: int
+    saved_bytes: int = 0
 
 
 class TierFault(Exception):
-    """A tier could not do its work: it is away, or what it holds is damaged."""
+    """A tier could not do its work: it is away, or full."""
+
+
+class DamagedEntry(TierFault):
+    """What lay under a key was not what had been written; it is gone now. The tier itself is well."""
 
 
 class Tier(ABC):
     """One tier. Every method may raise TierFault, and nothing else."""
 
-    name: str
+    name: Level
 
     @abstractmethod
     def get(self, key: str) -> Entry | Miss:
@@ -47,5 +70,21 @@ class Tier(ABC):
         """Keep the entry; it may be evicted before its time."""
 
     @abstractmethod
-    def delete(self, key: str) -> None:
-        """Forget the key, if it is held."""
+    def add(self, key: str, entry: Entry) -> None:
+        """Keep the entry if there is none under the key."""
+
+    @abstractmethod
+    def delete(self, key: str) -> bool:
+        """Forget the key; whether it was held."""
+
+    @abstractmethod
+    def clear(self) -> int:
+        """Forget everything; how many entries that were."""
+
+    @abstractmethod
+    def sweep(self) -> int:
+        """Make room of what has expired, where that does not happen by itself; how many entries that were."""
+
+    @abstractmethod
+    def size(self) -> Size:
+        """What it holds."""

@@ -9,7 +9,7 @@ paper's sketch saves memory: values are large, keys are few.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -24,11 +24,12 @@ _REQUESTS_AN_ENTRY, _MOST = 10, 15
 class TinyLFU(Generic[V]):
     """A table of values bounded in weight; deterministic, and not for several threads at a time."""
 
-    def __init__(self, limit: int, weigher: Callable[[V], int], evicted: Callable[[], None]) -> None:
+    def __init__(self, limit: int, weigher: Callable[[V], int], evicted: Callable[[str, V], None]) -> None:
         self._limit, self._weigher, self._evicted = limit, weigher, evicted
         main = limit - max(1, int(limit * _WINDOW))
         self._window = _Part[V](limit - main)
         self._probation, self._protected = _Part[V](main), _Part[V](int(main * _PROTECTED))
+        self._parts = (self._window, self._probation, self._protected)
         self._counts: dict[str, int] = {}
         self._requests = 0
 
@@ -53,10 +54,13 @@ class TinyLFU(Generic[V]):
         while self._window.is_over:
             self._admit(*self._window.oldest())
 
-    def drop(self, key: str) -> None:
-        """Keep it no more."""
-        for part in (self._window, self._probation, self._protected):
-            part.take(key)
+    def drop(self, key: str) -> bool:
+        """Keep it no more; whether it was kept."""
+        return any(part.take(key) is not None for part in self._parts)
+
+    def items(self) -> Iterable[tuple[str, V]]:
+        """What is kept, in no order; this is no use of it."""
+        return [(key, value) for part in self._parts for key, (value, _) in part.entries.items()]
 
     def clear(self) -> None:
         """Keep nothing, and forget what was asked for."""
@@ -64,24 +68,23 @@ class TinyLFU(Generic[V]):
 
     def size(self) -> tuple[int, int]:
         """How many values are kept, and what they weigh."""
-        parts = (self._window, self._probation, self._protected)
-        return sum(len(part.entries) for part in parts), sum(part.weight for part in parts)
+        return sum(len(part.entries) for part in self._parts), sum(part.weight for part in self._parts)
 
     def _admit(self, key: str, value: V, weight: int) -> None:
         """Let a candidate into the main part, if those that would have to go are asked for less often."""
         room = self._limit - self._window.limit - self._probation.weight - self._protected.weight
         victims = []
-        for victim, (_, freed) in (*self._probation.entries.items(), *self._protected.entries.items()):
+        for victim, (gone, freed) in (*self._probation.entries.items(), *self._protected.entries.items()):
             if room >= weight:
                 break
             if self._counts.get(victim, 0) >= self._counts.get(key, 0):
-                return self._evicted()
-            victims.append(victim)
+                return self._evicted(key, value)
+            victims.append((victim, gone))
             room += freed
         if room < weight:  # larger than the whole table
-            return self._evicted()
-        for victim in victims:
-            self._evicted()
+            return self._evicted(key, value)
+        for victim, gone in victims:
+            self._evicted(victim, gone)
             self.drop(victim)
         self._probation.put(key, value, weight)
 

@@ -1,0 +1,48 @@
+"""What a cache has been asked for, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cache.tier import Level, Size
+
+
+@dataclass(slots=True)
+class Counts:
+    """What one tier was asked for by this process. Not for several threads at a time."""
+
+    requests: int = 0
+    hits: int = 0
+    faults: int = 0
+
+    def add(self, *, is_hit: bool) -> None:
+        """Count one request."""
+        self.requests += 1
+        self.hits += is_hit
+
+
+class LevelStatistics(NamedTuple):
+    """One tier's: requests are those that the faster tiers did not answer; `size` is None while the tier is away."""
+
+    requests: int
+    hits: int
+    faults: int
+    size: Size | None
+
+    @property
+    def hit_ratio(self) -> float:
+        return self.hits / self.requests if self.requests else 0.0
+
+
+Statistics = Mapping[Level, LevelStatistics]
+
+
+def overall(levels: Statistics) -> LevelStatistics:
+    """All tiers as one: a request counts once, wherever it was answered."""
+    sizes = [level.size for level in levels.values() if level.size is not None]
+    total = Size(*(sum(column) for column in zip(*sizes, strict=True))) if sizes else None
+    requests = max((level.requests for level in levels.values()), default=0)
+    hits, faults = (sum(getattr(level, name) for level in levels.values()) for name in ("hits", "faults"))
+    return LevelStatistics(requests, hits, faults, total)
