@@ -47,8 +47,7 @@ class Changes:
         self._channel = channel
         self._own = secrets.token_hex(8)
         self._listeners: list[tuple[Listener, Callable[[], None]]] = []
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="cache-changes", daemon=True)
         self._stopping = threading.Event()
         self._is_connected = False
 
@@ -57,9 +56,7 @@ class Changes:
         self._listeners.append((changed, interrupted))
 
     def are_heard(self) -> bool:
-        """Whether every change by others is heard now. The subscription begins with the first call of this."""
-        if self._thread is None:
-            self._start()
+        """Whether every change by others is heard now."""
         return self._is_connected
 
     def tell(self, change: Change) -> None:
@@ -70,17 +67,15 @@ class Changes:
         except RedisError as error:
             raise TierFault(str(error)) from error
 
-    def stop(self) -> None:
-        """End the subscription. Blocks."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
+    def start(self) -> None:
+        """Begin the subscription."""
+        self._thread.start()
 
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="cache-changes", daemon=True)
-                self._thread.start()
+    def stop(self) -> None:
+        """End it. Blocks."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from cache.flight import Flights
-from cache.tier import MISS, Miss, Stamp, TierFault
+from cache.tier import MISS, Miss
 from cache.tiered import Found, TieredCache
 
 JITTER_RATIO = 0.1
@@ -44,7 +44,7 @@ class ReadThrough:
         """
 
         def computed() -> Found | bytes | None:
-            stamp = self._stamp(tags, key)
+            stamp = self._cache.stamp(tags, key)
             value = compute()
             if stamp is not None:
                 kept_s = ttl_s if value is not None or nothing_ttl_s is None else nothing_ttl_s
@@ -52,7 +52,7 @@ class ReadThrough:
             return value
 
         found = self._cache.look_up(key)
-        if found is MISS:
+        if found is None:
             answer = self._flights.join(key, computed, lambda: self._fresh(key))
             return answer.value if isinstance(answer, Found) else answer
         if found.is_stale and not self._flights.is_under_way(key):
@@ -68,12 +68,4 @@ class ReadThrough:
     def _fresh(self, key: str) -> Found | Miss:
         """What another one has kept meanwhile; the asking has been counted before."""
         found = self._cache.look_up(key, counted=False)
-        return MISS if found is not MISS and found.is_stale else found
-
-    def _stamp(self, tags: Sequence[str], key: str) -> Stamp | None:
-        """The stamp of a value that is about to be computed; None where it cannot be known, and nothing may be kept."""
-        try:
-            return self._cache.stamp(tags, key)
-        except TierFault as fault:
-            log.warning("a value with tags is not kept: %s", fault)
-            return None
+        return MISS if found is None or found.is_stale else found

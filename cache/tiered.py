@@ -76,9 +76,9 @@ class TieredCache:
             value = held.entry.value
             return MISS if value is None else value
         found = self._look_deeper(key)
-        return MISS if found is MISS or found.value is None else found.value
+        return MISS if found is None or found.value is None else found.value
 
-    def look_up(self, key: str, *, counted: bool = True) -> Found | Miss:
+    def look_up(self, key: str, *, counted: bool = True) -> Found | None:
         """The value with what is known of it. What a slower tier holds is promoted, with its time and its stamp."""
         held = self._find(key, counted)
         if held is not None and (not held.entry.stamp or self._is_still_current(key, held)):
@@ -114,14 +114,19 @@ class TieredCache:
         held = self._memory.delete(key)
         return any([held, *(self._try(tier, False, tier.delete, key) for tier in self._slower)])
 
-    def stamp(self, tags: Sequence[str], key: str) -> Stamp:
+    def stamp(self, tags: Sequence[str], key: str) -> Stamp | None:
         """What a value must carry that is to be void once one of the tags is; to be taken before it is computed.
 
-        Raises TierFault when the tags' versions cannot be known: the value is not to be kept then.
+        None when the tags' versions cannot be known: the value is not to be kept then. Raises ValueError for what is
+        no tag.
         """
-        if tags and self._tags is None:
-            raise TierFault("this cache has no tags")
-        return self._tags.stamp(tags, key) if self._tags else ()
+        if not tags:
+            return ()
+        try:
+            return self._tags.stamp(tags, key) if self._tags else None
+        except TierFault as fault:
+            log.warning("a value with tags is not kept: %s", fault)
+            return None
 
     def clear(self, level: Level) -> int:
         """Forget all of a level, in all processes as far as it is their own; how many entries this one had there."""
@@ -142,7 +147,7 @@ class TieredCache:
             for level, counts in self._counts.items()
         }
 
-    def _look_deeper(self, key: str, *, counted: bool = True) -> Found | Miss:
+    def _look_deeper(self, key: str, *, counted: bool = True) -> Found | None:
         for depth, tier in enumerate(self._slower):
             entry = self._get_from(tier, key)
             if counted:
@@ -153,7 +158,7 @@ class TieredCache:
                     self._try(faster, None, faster.add, key, entry)
                 self._keep(key, entry, is_deep=True)
                 return self._found(entry, tier.name, 0)
-        return MISS
+        return None
 
     def _get_from(self, tier: Tier, key: str) -> Entry | Miss:
         entry = self._try(tier, MISS, tier.get, key)

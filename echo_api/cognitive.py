@@ -7,7 +7,7 @@ from typing import Any
 from flask import url_for
 from flask_openapi3 import APIBlueprint, Tag
 
-from echo_api import problems, requests, waiting
+from echo_api import problems, requests, views, waiting
 from echo_api.farm import farm
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.messages import JobResult, JobStatus, ProcessRequest
@@ -36,7 +36,7 @@ def process(body: ProcessRequest) -> Any:
 
     The same job as `POST /api/jobs` makes, waited for; `Location` names it.
     """
-    accepted = farm().intake.submit(body.as_job(), requests.idempotency_key())
+    accepted = farm().intake.submit(requests.for_this_once(body.as_job()), requests.idempotency_key())
     timeout_s = farm().settings.service_timeout
     headers = {"Location": url_for("jobs.read", job_id=accepted.job_id)}
     try:
@@ -44,7 +44,7 @@ def process(body: ProcessRequest) -> Any:
     except BrokerUnavailable:
         return problems.unavailable("the broker went away while the job ran; read it at Location", headers)
     if job.result is not None:
-        return job.result.model_dump(mode="json"), 200, headers
+        return job.result.model_dump(mode="json"), 200, headers | views.cache_status(job.result)
     if job.status is JobStatus.CANCELLED:
         return problems.response(409, "the job was cancelled", headers=headers)
     if job.error is not None and job.error.rejected:

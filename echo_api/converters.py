@@ -9,3 +9,11 @@ class JobId(BaseConverter):
     """A job's id, as `intake` makes them."""
 
     regex = "[0-9a-f]{32}"
+
+
+class CacheKey(BaseConverter):
+    """The rest of a path, whatever it is: slashes and line breaks, too. Literal routes go before it."""
+
+    regex = r"[\s\S]+"
+    part_isolating = False
+    weight = 200

@@ -6,21 +6,27 @@ from dataclasses import dataclass
 
 import redis
 from flask import current_app
+from prometheus_client import CollectorRegistry
 
-from cache.memory import MemoryTier
-from cache.shared import SharedTier
+from cache.assembly import MIB, Assembly
 from cache.tiered import TieredCache
-from echo_api.answers import Answers
+from echo_api.cache_stats import CacheCollector
+from echo_api.disk import off_the_loop
 from echo_api.intake import Intake
+from echo_api.minds import Minds
+from echo_api.values import Values
 from echo_api.wakeups import Wakeups
 from echo_tasks import connections
-from echo_tasks.dispatch import Publisher
+from echo_tasks.answers import Answers
+from echo_tasks.dispatch import Dispatcher
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
+from echo_tasks.publishing import Publisher
 from echo_tasks.registry import Registry
 from echo_tasks.settings import Settings
 
-L1_BYTES = 32 * 1024 * 1024
+MEMORY_BYTES = 32 * MIB
+"""Of the API's own memory for what is cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +41,31 @@ class Farm:
     registry: Registry
     intake: Intake
     wakeups: Wakeups
+    values: Values
+    cache: TieredCache
+    assembly: Assembly
+    metrics: CollectorRegistry
 
     @classmethod
     def connect(cls, settings: Settings) -> Farm:
         """The farm that the settings name."""
         broker = connections.impatient(settings.broker)
         ledger = Ledger(broker, retention_s=settings.job_retention_s, session_s=60 * settings.session_timeout_minutes)
-        registry = Registry(broker)
-        cache = TieredCache(
-            [
-                MemoryTier(L1_BYTES, settings.eviction_policy),
-                SharedTier(connections.hasty(settings.store), compress=settings.enable_compression),
-            ]
+        registry, publisher = Registry(broker), Publisher(settings.broker)
+        assembly = Assembly(
+            policy=settings.eviction_policy,
+            store=connections.hasty(settings.store),
+            steady=broker,
+            folder=settings.disk_cache,
+            disk_mb=settings.disk_cache_mb,
+            sweep_every_s=settings.cleanup_interval,
+            run_on_disk=off_the_loop,
         )
+        cache = assembly.cache(MEMORY_BYTES, compress=settings.enable_compression)
+        answers = Answers(cache, Minds(registry).answers_id, settings.cache_ttl_seconds)
+        dispatcher = Dispatcher(ledger, publisher, answers if settings.enable_caching else None)
+        metrics = CollectorRegistry()
+        metrics.register(CacheCollector(cache.statistics))
         return cls(
             settings=settings,
             broker=broker,
@@ -55,11 +73,17 @@ class Farm:
             ledger=ledger,
             events=Events(broker),
             registry=registry,
-            intake=Intake(
-                ledger, Publisher(settings.broker), Answers(cache, registry) if settings.enable_caching else None
-            ),
+            intake=Intake(ledger, publisher, dispatcher),
             wakeups=Wakeups(settings.broker),
+            values=Values(cache, assembly.tags),
+            cache=cache,
+            assembly=assembly,
+            metrics=metrics,
         )
+
+    def start(self) -> None:
+        """Start what runs beside the requests; for the process that serves."""
+        self.assembly.start()
 
 
 def farm() -> Farm:

@@ -52,7 +52,7 @@ def health() -> Any:
 @api.get("/metrics")
 def metrics() -> Response:
     """This process's metrics, as Prometheus reads them."""
-    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest() + generate_latest(farm().metrics), content_type=CONTENT_TYPE_LATEST)
 
 
 def _checks(farm: Farm) -> dict[str, dict[str, Any]]:

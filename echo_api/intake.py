@@ -6,12 +6,12 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 
-from echo_api.answers import Answers
 from echo_tasks import logs
-from echo_tasks.dispatch import Publisher
+from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.ledger import Idempotency, Ledger
 from echo_tasks.messages import Job, JobRequest, JobSpec, JobStatus
+from echo_tasks.publishing import Publisher
 
 log = logs.get(__name__)
 
@@ -26,12 +26,12 @@ class Accepted:
 
 
 class Intake:
-    """Accepts jobs on one ledger; `answers` is None where answers are not cached."""
+    """Accepts jobs on one ledger."""
 
-    def __init__(self, ledger: Ledger, publisher: Publisher, answers: Answers | None) -> None:
+    def __init__(self, ledger: Ledger, publisher: Publisher, dispatcher: Dispatcher) -> None:
         self._ledger = ledger
         self._publisher = publisher
-        self._answers = answers
+        self._dispatcher = dispatcher
 
     def submit(self, request: JobRequest, key: str | None = None) -> Accepted:
         """Accept a job, or find the one that was made under the same idempotency key.
@@ -49,7 +49,7 @@ class Intake:
                 self._publisher.publish(created.job_id, spec.membranes, spec.priority)
             return Accepted(created.job_id, spec.session_id, None)
         try:
-            is_answered = self._advance(session_id, spec.job_id)
+            is_answered = spec.job_id in self._dispatcher.advance(session_id)
             if idempotency is not None:
                 self._ledger.mark_published(idempotency)
         except BrokerUnavailable:
@@ -60,25 +60,14 @@ class Intake:
     def cancel(self, job_id: str) -> Job:
         """End a job by its client's wish, and let the next one of its session go. Raises JobNotFound."""
         job = self._ledger.cancel(job_id)
-        self._advance(job.session_id, job_id)
+        self._dispatcher.settle(job, job.result, job.error)
         return job
-
-    def _advance(self, session_id: str, job_id: str) -> bool:
-        """Let go whom the session's line lets go, and give answers that are known; whether the job was given one."""
-        is_answered = False
-        while turn := self._ledger.release(session_id):
-            answer = self._answers.lookup(turn) if self._answers else None
-            if answer is None:
-                self._publisher.publish(turn.job_id, turn.membranes, turn.priority)
-                break
-            self._ledger.succeed(turn, answer)
-            is_answered = is_answered or turn.job_id == job_id
-        return is_answered
 
     def _abandon(self, spec: JobSpec) -> None:
         """Take back a job whose client is told that it was not accepted, if the broker still lets us."""
         try:
-            self._ledger.abandon(spec)
+            if self._ledger.abandon(spec):
+                self._dispatcher.settle(spec, None)
         except BrokerUnavailable as error:
             log.warning("unpublished job left open", job_id=spec.job_id, error=str(error))
 

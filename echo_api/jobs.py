@@ -49,7 +49,7 @@ def submit(body: JobRequest) -> Any:
     ends in time.
     """
     wait_s = requests.wait_s()
-    accepted = farm().intake.submit(body, requests.idempotency_key())
+    accepted = farm().intake.submit(requests.for_this_once(body), requests.idempotency_key())
     headers = {"Location": url_for("jobs.read", job_id=accepted.job_id)}
     status, session_id = accepted.status, accepted.session_id
     if wait_s is not None:
@@ -57,7 +57,7 @@ def submit(body: JobRequest) -> Any:
     if wait_s is not None or status is None:
         job = waiting.for_end(farm(), accepted.job_id, wait_s or 0)
         if wait_s is not None and job.status.ended:
-            return views.job(job), 200, headers
+            return views.job(job), 200, headers | views.cache_status(job.result)
         status, session_id = job.status, job.session_id
     place = {"job_id": accepted.job_id, "session_id": session_id, "status": status}
     return place | {"links": views.links(accepted.job_id)}, 202, headers
@@ -65,8 +65,12 @@ def submit(body: JobRequest) -> Any:
 
 @api.get("/<job_id:job_id>", responses={"200": views.JobView, **_NOT_FOUND})
 def read(path: JobPath) -> Any:
-    """Read a job."""
-    return views.job(farm().ledger.read(path.job_id))
+    """Read a job.
+
+    `Cache-Status` tells of an answer whether it came from the cache, and from where.
+    """
+    job = farm().ledger.read(path.job_id)
+    return views.job(job), 200, views.cache_status(job.result)
 
 
 @api.delete("/<job_id:job_id>", responses={"200": views.JobView, **_NOT_FOUND})

@@ -10,6 +10,7 @@ from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from cache.tier import TierFault
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable, IdempotencyConflict, JobNotFound
 
@@ -97,6 +98,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(BrokerUnavailable, _broker_unavailable)
+    app.register_error_handler(TierFault, lambda e: unavailable(f"the cache cannot do that now: {e}"))
     app.register_error_handler(Exception, _unexpected)
 
 

@@ -10,6 +10,7 @@ from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from echo_api.problems import RequestProblem
 from echo_tasks.events import START
+from echo_tasks.messages import JobRequest
 
 MAX_WAIT_S = 60
 
@@ -25,6 +26,12 @@ HEADERS_OF_SUBMIT: list[dict[str, Any]] = [
         "in": "header",
         "description": "1 to 255 printable characters; a replay returns the first job",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
+    {
+        "name": "Cache-Control",
+        "in": "header",
+        "description": "`no-store`: the answer is neither read from the cache nor kept there, as with `cache: false`",
+        "schema": {"type": "string"},
     },
 ]
 
@@ -44,6 +51,11 @@ def require_json_object() -> None:
         raise RequestProblem(400, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise RequestProblem(422, "the body must be a JSON object", field="body")
+
+
+def for_this_once(asked: JobRequest) -> JobRequest:
+    """The request, whose answer is neither read from the cache nor kept where `Cache-Control: no-store` says so."""
+    return asked.model_copy(update={"cache": False}) if request.cache_control.no_store else asked
 
 
 def wait_s() -> float | None:

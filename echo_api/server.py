@@ -26,5 +26,6 @@ control_socket_disable = True
 
 
 def post_worker_init(worker: Any) -> None:
-    """Log as the rest of the farm does."""
+    """Log as the rest of the farm does, and start what runs beside the requests."""
     logs.configure()
+    worker.wsgi.extensions["farm"].start()

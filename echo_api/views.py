@@ -55,5 +55,18 @@ def job(job: Job) -> dict[str, Any]:
     return JobView.model_validate(dict(job) | times).model_dump(mode="json")
 
 
+def cache_status(result: JobResult | None) -> dict[str, str]:
+    """How the cache has dealt with an answer, as a header (RFC 9211)."""
+    if result is None:
+        return {}
+    if result.cache_tier == "collapsed":
+        told = "fwd=miss; collapsed"
+    elif result.cache_hit:
+        told = f"hit; detail={result.cache_tier}"
+    else:
+        told = "fwd=miss" if result.cognitive_metadata.get("cache_enabled") else "fwd=bypass"
+    return {"Cache-Status": f"deep-tree-echo; {told}"}
+
+
 def _utc(at: float | None) -> datetime | None:
     return None if at is None else datetime.fromtimestamp(at, UTC)

@@ -1,68 +1,68 @@
-"""Publishing: the messages that carry a job's steps to the workers."""
+"""How a job that may go gets its answer: one that is known, that of an equal job under way, or one of its own."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from echo_tasks import logs
+from echo_tasks.answers import Answers
+from echo_tasks.ledger import Ledger
+from echo_tasks.messages import Job, JobError, JobResult, JobSpec
+from echo_tasks.publishing import Publisher
 
-from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError
-from kombu.pools import producers
-
-from echo_tasks import tasks
-from echo_tasks.celery import app
-from echo_tasks.errors import BrokerUnavailable
-
-HIGHEST = 10
-"""The priority that is served first."""
-
-_LINE_S = 10
-"""How long a caller stands in line for one of the pool's producers, when very many publish at once."""
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+log = logs.get(__name__)
 
 
-def broker_priority(priority: int) -> int:
-    """A job's priority (10 first) as the Redis transport counts: 0 is served first, 9 last."""
-    return HIGHEST - priority
+class Dispatcher:
+    """Lets the jobs of sessions go, one at a time, and passes answers on. `answers` is None where none are cached.
 
+    Whoever has accepted or ended a job calls it, as often as he likes. Every method raises BrokerUnavailable.
+    """
 
-class Publisher:
-    """Puts steps on the queues of one broker. Threads and greenlets may share it."""
+    def __init__(self, ledger: Ledger, publisher: Publisher, answers: Answers | None) -> None:
+        self._ledger = ledger
+        self._publisher = publisher
+        self._answers = answers
 
-    def __init__(self, broker_url: str, *, patience_s: float = 0) -> None:
-        """`patience_s` is how long `publish` goes on trying; it tries twice at least, since the connection
-        at hand may be one that the broker closed long ago.
-        """
-        impatience = {"socket_timeout": 1.5, "socket_connect_timeout": 0.8}
-        self._producers = producers[app.connection_for_write(broker_url, transport_options=impatience)]
-        self._patience_s = patience_s
+    def advance(self, session_id: str) -> set[str]:
+        """Let go whom the session's line lets go; returns the jobs that were answered on the spot."""
+        answered = set()
+        while (turn := self._ledger.release(session_id)) and self._answer_at_once(turn):
+            answered.add(turn.job_id)
+        return answered
 
-    def publish(self, job_id: str, steps: Sequence[str], priority: int) -> None:
-        """Put the steps of a job on their queues in one round trip. Blocks; raises BrokerUnavailable.
+    def settle(self, job: JobSpec | Job, result: JobResult | None, error: JobError | None = None) -> None:
+        """A job has ended: pass its answer on to those that wait for it, and let its session's next job go."""
+        self._pass_on(job.job_id, result, error)
+        self.advance(job.session_id)
 
-        After a fault some of the steps may be on their queues, or be there twice: a step may be published
-        any number of times, its task runs once.
-        """
-        deadline = time.monotonic() + self._patience_s
-        pause_s, tries = 0.0, 0
-        while True:
-            try:
-                return self._publish_once(job_id, steps, priority)
-            except (OperationalError, BatchPublishError, LimitExceeded, OSError) as error:
-                tries += 1
-                if tries >= 2 and time.monotonic() >= deadline:
-                    raise BrokerUnavailable(f"cannot publish job {job_id}: {error}") from error
-            time.sleep(pause_s)
-            pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+    def _pass_on(self, job_id: str, result: JobResult | None, error: JobError | None = None) -> None:
+        followers = self._ledger.followers(job_id)
+        for follower in followers:
+            if self._end_as(follower, result, error) or self._answer_at_once(follower):
+                self.advance(follower.session_id)
+        if followers:
+            self._ledger.disband(job_id)
 
-    def _publish_once(self, job_id: str, steps: Sequence[str], priority: int) -> None:
-        """The message's id names the job and the step, so that Flower finds them."""
-        with self._producers.acquire(block=True, timeout=_LINE_S) as producer, producer.batch():
-            for step in steps:
-                tasks.BY_STEP[step].apply_async(
-                    (job_id,),
-                    task_id=f"{job_id}.{step}",
-                    priority=broker_priority(priority),
-                    producer=producer,
-                    retry=False,
-                )
+    def _end_as(self, follower: JobSpec, result: JobResult | None, error: JobError | None) -> bool:
+        """End a job as the one that it waited for, if that is an end for all equal jobs."""
+        if result is not None:
+            shared = result.for_another(follower.session_id, tier="collapsed", elapsed_ms=0.0)
+            self._ledger.succeed(follower, shared)
+        elif error is not None and error.rejected:
+            self._ledger.fail(follower, error)
+        else:
+            return False
+        return True
+
+    def _answer_at_once(self, turn: JobSpec) -> bool:
+        """Give a job that may go its answer, if that is known; else have it wait for an equal one, or run."""
+        flight = self._answers.flight(turn) if self._answers else None
+        if self._answers is not None and flight is not None:
+            if self._ledger.lead(turn, flight):
+                log.info("job waits for an equal one", job_id=turn.job_id)
+                return False
+            if answer := self._answers.known(turn, flight.key):
+                self._ledger.succeed(turn, answer)
+                self._pass_on(turn.job_id, answer)  # to those who came while it was looked up
+                return True
+        self._publisher.publish(turn.job_id, turn.membranes, turn.priority)
+        return False

@@ -59,6 +59,25 @@ def line(session_id: str) -> str:
     return f"echo:session:{session_id}:line"
 
 
+FOLLOWERS = ":followers"
+"""What the keys of `followers` end with."""
+
+
+def followers(job_id: str) -> str:
+    """List: the jobs that wait for this one's answer."""
+    return f"{job(job_id)}{FOLLOWERS}"
+
+
+def flight(flight_id: str) -> str:
+    """Hash: which of several equal jobs the others wait for, and its priority."""
+    return f"echo:flight:job:{flight_id}"
+
+
+def session_tag(session_id: str) -> str:
+    """Tag of all cached values that know what was said in a session."""
+    return f"session:{session_id}"
+
+
 def idempotency(key: str) -> str:
     """Hash: the job that was made under a client's key, and the fingerprint of its body."""
     return f"echo:idempotency:{key}"

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import redis
 
 from echo_tasks import keys
+from echo_tasks.answers import Flight
 from echo_tasks.connections import broker_faults
 from echo_tasks.errors import IdempotencyConflict, JobNotFound
 from echo_tasks.events import EVENTS_KEPT
-from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, Past, StepOutput, Turn
+from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, Past, Stamp, StepOutput, Turn
 from echo_tasks.scripts import script
 
 PUBLISHING_S = 5
@@ -55,6 +56,8 @@ class Claim:
     spec: JobSpec
     outputs: Mapping[str, StepOutput]
     running_s: float
+    stamp: Stamp | None = None
+    """What its answer is to be kept with; None: it is not to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Ledger:
         self._finish = script(client, "finish")
         self._recall = script(client, "recall")
         self._release = script(client, "release")
+        self._lead = script(client, "lead")
+        self._followers = script(client, "followers")
 
     def create(self, spec: JobSpec, idempotency: Idempotency | None = None) -> Created:
         """Write a new job with status `queued` at the end of its session's line, or find that made under the same key.
@@ -123,6 +128,28 @@ class Ledger:
             reply = self._release(keys=session, args=[keys.job(""), PUBLISHING_S])
         return _spec(*reply) if reply else None
 
+    def lead(self, turn: JobSpec, flight: Flight) -> str:
+        """Have the job be the one that equal ones wait for, or wait for one that is; the other's id, or nothing."""
+        names = [keys.job(turn.job_id), keys.flight(flight.id), keys.followers(turn.job_id)]
+        stamp = json.dumps(flight.stamp)
+        with broker_faults():
+            reply: str = self._lead(
+                keys=names,
+                args=[turn.job_id, keys.job(""), keys.FOLLOWERS, turn.priority, stamp, self._retention_s],
+            )
+        return reply
+
+    def followers(self, job_id: str) -> list[JobSpec]:
+        """The open jobs that wait for this one's answer."""
+        with broker_faults():
+            flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job("")])
+        return [_spec(*flat[at : at + 3]) for at in range(0, len(flat), 3)]
+
+    def disband(self, job_id: str) -> None:
+        """Nobody waits for the job any more."""
+        with broker_faults():
+            self._redis.delete(keys.followers(job_id))
+
     def mark_published(self, idempotency: Idempotency) -> None:
         """Note that the key's job needs no more messages: a replay only finds it."""
         with broker_faults():
@@ -155,6 +182,7 @@ class Ledger:
                 if (field := f"output:{name}") in record
             },
             running_s=float(at) - float(record["started_at"]),
+            stamp=_stamp(record["stamp"]) if "stamp" in record else None,
         )
 
     def record(self, job_id: str, membrane: str, output: StepOutput) -> bool:
@@ -256,6 +284,10 @@ class Ledger:
 def _spec(text: str, turns: str, digest: str) -> JobSpec:
     """A job's spec, which is fixed when it is accepted, with its past, which is when it is let go."""
     return JobSpec.model_validate_json(text).model_copy(update={"past": Past(turns=int(turns), digest=digest)})
+
+
+def _stamp(text: str) -> Stamp:
+    return tuple((tag, version) for tag, version in json.loads(text))
 
 
 def _seconds(text: str | None) -> float | None:

@@ -33,7 +33,8 @@ def _short_in_bytes(text: str) -> str:
     return text
 
 
-def _distinct(items: list[Any]) -> list[Any]:
+def distinct(items: list[Any]) -> list[Any]:
+    """The items, for a field that takes none twice; raises ValueError."""
     if len(set(items)) != len(items):
         raise ValueError("items must differ")
     return items
@@ -45,6 +46,10 @@ Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 InputText = Annotated[
     str, Field(min_length=1, max_length=32768), AfterValidator(_encodable), AfterValidator(_not_blank)
 ]
+
+
+Stamp = tuple[tuple[str, str], ...]
+"""Tags, each with the version that it had at some time."""
 
 
 class Message(BaseModel):
@@ -78,13 +83,13 @@ class JobRequest(Message):
 
     input_text: InputText
     session_id: SessionId | None = None
-    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(distinct)] = Field(
         default_factory=lambda: list(MEMBRANES)
     )
     priority: int = Field(1, ge=1, le=10, description="10 is served first")
     options: Options = Options()
     cache: bool = True
-    tags: Annotated[list[Tag], Field(max_length=16), AfterValidator(_distinct)] = Field(default_factory=list)
+    tags: Annotated[list[Tag], Field(max_length=16), AfterValidator(distinct)] = Field(default_factory=list)
 
 
 class Past(Message):
@@ -108,7 +113,7 @@ class JobSpec(JobRequest):
 class ProcessingOptions(Options):
     """`processing_options` of the synchronous route: the sampling options, and which membranes and cache."""
 
-    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(distinct)] = Field(
         default_factory=lambda: list(MEMBRANES)
     )
     cache: bool = True
@@ -191,8 +196,14 @@ class JobResult(Stored):
     processing_time_ms: float
     membrane_outputs: dict[str, str]
     cognitive_metadata: dict[str, Any]
-    cache_hit: bool = False
+    cache_hit: bool = Field(False, description="whether it was generated for another job")
+    cache_tier: str | None = Field(None, description="where it was found: l1, l2, l3; collapsed: in an equal job's end")
     usage: Usage = Usage()
+
+    def for_another(self, session_id: str, *, tier: str, elapsed_ms: float) -> JobResult:
+        """The same answer for a job of another session, for which nothing was generated."""
+        known = {"session_id": session_id, "processing_time_ms": round(elapsed_ms, 1), "usage": Usage()}
+        return self.model_copy(update=known | {"cache_hit": True, "cache_tier": tier})
 
 
 class JobError(Stored):

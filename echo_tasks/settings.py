@@ -94,8 +94,22 @@ class Settings(BaseModel):
         30, ge=1, description="minutes that a session's turns are kept after the latest of them"
     )
     enable_caching: bool = Field(True, description="answer a job again from the cache")
-    cache_ttl_seconds: int = Field(300, ge=1, description="seconds that a cached answer is good for")
+    cache_ttl_seconds: int = Field(300, ge=1, le=604800, description="seconds that a cached answer is good for")
+    default_ttl_seconds: int = Field(
+        300,
+        ge=1,
+        le=604800,
+        description="seconds that a value put into the cache over HTTP is good for by default",
+    )
+    max_key_size_bytes: int = Field(1024, ge=16, le=4096, description="longest key of a cached value over HTTP")
+    max_value_size_bytes: int = Field(
+        1048576, ge=16, le=16777216, description="largest cached value over HTTP, as JSON"
+    )
     max_cache_memory_mb: int = Field(512, ge=8, description="megabytes of the farm's own cache server")
+    disk_cache_mb: int = Field(
+        1024, ge=0, description="megabytes of disk for cached answers and states that outlive the farm; 0: none"
+    )
+    cleanup_interval: int = Field(60, ge=1, description="seconds between two sweeps of what has expired in the cache")
     eviction_policy: Literal["lru", "lfu", "fifo", "wtinylfu"] = Field(
         "lru",
         description="what a full cache lets go of first; the farm's own cache server knows lru, and lfu for the others",
@@ -109,6 +123,11 @@ class Settings(BaseModel):
     def broker(self) -> str:
         """URL of the broker, wherever it runs."""
         return self.broker_url or f"redis://127.0.0.1:{self.broker_port}/0"
+
+    @property
+    def disk_cache(self) -> Path:
+        """Folder of the cache tier that outlives the farm; all processes on this machine share it."""
+        return self.echo_var / "cache"
 
     @property
     def store(self) -> str:

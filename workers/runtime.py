@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps, signals
 from celery.worker import state
 
-from cache.memory import MemoryTier
-from cache.shared import SharedTier
-from cache.tiered import TieredCache
+from cache.assembly import MIB, Assembly
 from echo_tasks import __version__, connections, logs, settings, tasks
-from echo_tasks.answers import answer_key
-from echo_tasks.dispatch import Publisher
+from echo_tasks.answers import Answers
 from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
-from echo_tasks.messages import JobResult, JobSpec, WorkerRecord
+from echo_tasks.messages import WorkerRecord
+from echo_tasks.publishing import Publisher
 from echo_tasks.registry import Registry
 from workers import model
 from workers.engine import Engine
@@ -32,6 +29,9 @@ from workers.steps import Steps
 from workers.streams import StreamWriter
 
 EX_SOFTWARE = 70
+
+ANSWERS_BYTES = 8 * MIB
+"""Of a worker's own memory for answers: the API looks most of them up."""
 
 log = logs.get(__name__)
 
@@ -61,7 +61,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, worker: Any) -> None:
         loaded = self._model
         redis = connections.patient(self._settings.broker)
-        prefixes = self._prefixes()
+        assembly = self._assembly()
+        prefixes = self._prefixes(assembly)
         engine = Engine(
             loaded.rwkv,
             loaded.tokenizer,
@@ -77,6 +78,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         heartbeat = Heartbeat(Registry(connections.impatient(self._settings.broker)), self._record(worker))
+        assembly.start()
         prefixes.start()
         engine.start()
         writer.start()
@@ -88,7 +90,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 writer,
                 node=worker.hostname,
                 model_id=loaded.model_id,
-                keep_answer=self._answer_keeper(),
+                answers=self._answers(assembly) if self._settings.enable_caching else None,
             )
         )
         self._announce()
@@ -109,27 +111,29 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             heartbeat.stop()
             engine.stop()
             prefixes.stop()
+            assembly.stop()
             writer.stop()
 
-    def _answer_keeper(self) -> Callable[[JobSpec, JobResult], None]:
-        """Writes an answer to the shared tier, where every API process finds it."""
-        if not self._settings.enable_caching:
-            return lambda spec, result: None
-        store = connections.hasty(self._settings.store)
-        cache = TieredCache([SharedTier(store, compress=self._settings.enable_compression)])
+    def _assembly(self) -> Assembly:
+        chosen = self._settings
+        return Assembly(
+            policy=chosen.eviction_policy,
+            store=connections.hasty(chosen.store),
+            steady=connections.impatient(chosen.broker),
+            folder=chosen.disk_cache,
+            disk_mb=chosen.disk_cache_mb,
+            sweep_every_s=chosen.cleanup_interval,
+        )
 
-        def keep(spec: JobSpec, result: JobResult) -> None:
-            key = answer_key(spec, self._model.answers_id)
-            cache.set(key, result.model_dump_json().encode(), self._settings.cache_ttl_seconds)
+    def _answers(self, assembly: Assembly) -> Answers:
+        cache = assembly.cache(ANSWERS_BYTES, compress=self._settings.enable_compression)
+        return Answers(cache, lambda: self._model.answers_id, self._settings.cache_ttl_seconds)
 
-        return keep
-
-    def _prefixes(self) -> Prefixes:
+    def _prefixes(self, assembly: Assembly) -> Prefixes:
         """The states that this worker finds and keeps: in its memory, and where all workers find them."""
         rwkv, chosen = self._model.rwkv, self._settings
         states = StateFormat(self._model.model_id, rwkv.shape, rwkv.dtype, chosen.echo_state_format)
-        store = SharedTier(connections.hasty(chosen.store), compress=False)  # measured: states do not compress
-        cache = TieredCache([MemoryTier(chosen.echo_states_mb << 20, chosen.eviction_policy), store])
+        cache = assembly.cache(chosen.echo_states_mb * MIB, compress=False)  # measured: states do not compress
         return Prefixes(cache, states, ttl_s=60 * chosen.session_timeout_minutes)
 
     def _record(self, worker: Any) -> WorkerRecord:

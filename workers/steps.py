@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from celery.exceptions import Reject
 
 from echo_tasks import keys, logs
-from echo_tasks.dispatch import HIGHEST, Publisher
+from echo_tasks.answers import Answers
+from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import (
     BrokerUnavailable,
     EngineStopped,
@@ -19,6 +20,7 @@ from echo_tasks.errors import (
 )
 from echo_tasks.ledger import Claim, Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Turn, Usage
+from echo_tasks.publishing import HIGHEST, Publisher
 from workers import calls, membranes
 from workers.calls import Call
 from workers.compose import compose
@@ -42,15 +44,17 @@ class Steps:
         *,
         node: str,
         model_id: str,
-        keep_answer: Callable[[JobSpec, JobResult], None],
+        answers: Answers | None = None,
     ) -> None:
+        """`answers` is None where none are cached."""
         self._ledger = ledger
         self._publisher = publisher
         self._engine = engine
         self._writer = writer
         self._node = node
         self._model_id = model_id
-        self._keep_answer = keep_answer
+        self._answers = answers
+        self._dispatcher = Dispatcher(ledger, publisher, answers)
 
     def run(self, job_id: str, step: str) -> None:
         """Run a step to its record. Delivered again after it was recorded, it does nothing twice.
@@ -73,7 +77,7 @@ class Steps:
             if claim.membranes_done and step != keys.INTEGRATION:
                 self._publisher.publish(job_id, [keys.INTEGRATION], HIGHEST)
             elif claim.reason == "ended":  # perhaps by a worker that went no further
-                self._let_next_go(self._ledger.read(job_id).session_id)
+                self._settle(job_id)
             return
         with structlog.contextvars.bound_contextvars(session_id=claim.spec.session_id):
             if step == keys.INTEGRATION:
@@ -88,11 +92,11 @@ class Steps:
 
     def _integrate(self, claim: Claim) -> None:
         self._end(claim)
-        self._let_next_go(claim.spec.session_id)
+        self._settle(claim.spec.job_id)
 
-    def _let_next_go(self, session_id: str) -> None:
-        if turn := self._ledger.release(session_id):
-            self._publisher.publish(turn.job_id, turn.membranes, turn.priority)
+    def _settle(self, job_id: str) -> None:
+        job = self._ledger.read(job_id)
+        self._dispatcher.settle(job, job.result, job.error)
 
     def _end(self, claim: Claim) -> None:
         """Compose the answer and end the job with it, or without one."""
@@ -111,8 +115,9 @@ class Steps:
             return
         elapsed_ms = 1000 * claim.running_s + _ms_since(started)
         result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
-        if spec.cache and not failed:  # before the job ends: who has read an answer and asks again, finds it
-            self._keep_answer(spec, result)
+        if self._answers and claim.stamp is not None and not failed:
+            # before the job ends: who has read an answer and asks again, finds it
+            self._answers.keep(spec, result, claim.stamp)
         if not self._ledger.succeed(spec, result):
             log.info("job had ended")
             return

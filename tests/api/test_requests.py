@@ -13,8 +13,9 @@ from flask.testing import FlaskClient
 from processes import Site
 from records import a_worker
 
+from cache.memory import MemoryTier
 from cache.shared import SharedTier
-from cache.tier import Entry
+from cache.tiered import TieredCache
 from echo_api import create_app
 from echo_api.farm import Farm
 from echo_tasks import connections
@@ -25,7 +26,8 @@ from echo_tasks.settings import Settings, load
 
 @pytest.fixture(scope="session")
 def settings(site: Site, broker_url: str, store_url: str) -> Settings:
-    return load({"BROKER_URL": broker_url, "CACHE_URL": store_url, "SERVICE_TIMEOUT": "1"})
+    env = {"BROKER_URL": broker_url, "CACHE_URL": store_url, "SERVICE_TIMEOUT": "1", "ECHO_VAR": site.env["ECHO_VAR"]}
+    return load(env)
 
 
 @pytest.fixture(scope="module")
@@ -213,23 +215,27 @@ def test_a_known_answer_is_given_again_without_a_worker(settings: Settings) -> N
         session_id="first", response_text="Hi.", processing_time_ms=9.0, membrane_outputs={}, cognitive_metadata={}
     )
     spec = JobSpec(job_id="0", session_id="first", input_text="Known?")
-    store = connections.hasty(settings.store)
-    SharedTier(store).set(answer_key(spec, worker.answers_id), Entry(known.model_dump_json().encode(), 60))
+    key = answer_key(spec, worker.answers_id)
+    elsewhere = TieredCache(MemoryTier(10_000), [SharedTier(connections.hasty(settings.store))])
+    elsewhere.set(key, known.model_dump_json().encode(), 60)
     farm.registry.announce(worker)
     try:
         result = app.test_client().post("/api/cognitive/process", json={"input_text": "Known?", "session_id": own})
         posted = app.test_client().post("/api/jobs", json={"input_text": "Known?"})
-        SharedTier(store).set(answer_key(spec, worker.answers_id), Entry(b'{"of": "another version"}', 60))
-        farm.intake._answers._cache._tiers[0].delete(answer_key(spec, worker.answers_id))
+        farm.cache.set(key, b'{"of": "another version"}', 60)
         unreadable = app.test_client().post("/api/jobs", json={"input_text": "Known?"})
         fresh = app.test_client().post("/api/jobs", json={"input_text": "Known?", "cache": False})
+        once = {"Cache-Control": "no-store"}
+        unstored = app.test_client().post("/api/jobs", json={"input_text": "Known?"}, headers=once)
     finally:
         farm.registry.withdraw(worker.node)
     assert (posted.json["status"], unreadable.json["status"]) == ("succeeded", "queued")
     assert result.status_code == 200
     assert (result.json["response_text"], result.json["session_id"], result.json["cache_hit"]) == ("Hi.", own, True)
     assert result.json["usage"]["completion_tokens"] == 0
-    assert app.test_client().get(fresh.json["links"]["self"]).json["status"] == "queued"
+    assert result.headers["Cache-Status"] == "deep-tree-echo; hit; detail=l2"
+    for bypassing in (fresh, unstored):
+        assert app.test_client().get(bypassing.json["links"]["self"]).json["status"] == "queued"
 
 
 def test_the_openapi_document_and_its_page_are_served_offline(client: FlaskClient) -> None:

@@ -107,7 +107,8 @@ def test_the_synchronous_request_is_the_same_job() -> None:
     [
         ({"session_id": "other"}, True),
         ({"priority": 9}, True),
-        ({"tags": ["a"]}, True),
+        ({"tags": ["a"]}, False),
+        ({"tags": []}, True),
         ({"job_id": "b"}, True),
         ({"input_text": "Other."}, False),
         ({"membranes": ["memory"]}, False),
@@ -115,7 +116,7 @@ def test_the_synchronous_request_is_the_same_job() -> None:
     ],
 )
 def test_the_answers_key_is_of_what_decides_the_answer(change: dict[str, Any], same: bool) -> None:
-    """Who asks, and how urgently, decides nothing; text, membranes and sampling do."""
+    """Who asks, and how urgently, decides nothing; text, membranes, sampling and what makes it void do."""
     base = {"job_id": "a", "session_id": "s", "input_text": "Hello."}
     one, two = JobSpec.model_validate(base), JobSpec.model_validate(base | change)
     assert (answer_key(one, "id") == answer_key(two, "id")) is same

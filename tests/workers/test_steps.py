@@ -11,12 +11,16 @@ from concurrent.futures import Future
 import pytest
 from celery.exceptions import Reject
 
+from cache.memory import MemoryTier
+from cache.tiered import TieredCache
 from echo_tasks import connections, keys
-from echo_tasks.dispatch import Publisher
+from echo_tasks.answers import Answers, answer_key
+from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError, RequestRejected
 from echo_tasks.events import Events
-from echo_tasks.ledger import Ledger
-from echo_tasks.messages import JobResult, JobSpec, JobStatus, StepOutput
+from echo_tasks.ledger import Claim, Ledger
+from echo_tasks.messages import JobSpec, JobStatus, StepOutput
+from echo_tasks.publishing import Publisher
 from workers import calls
 from workers.calls import Call
 from workers.sequence import FinishReason, Generation, GenerationRequest
@@ -60,27 +64,33 @@ class Bench:
     def __init__(self, broker_url: str) -> None:
         self.broker, self.engine = connections.impatient(broker_url), SetEngine()
         self.ledger = Ledger(self.broker, retention_s=600, session_s=600)
-        self.kept: list[str] = []
+        self.cache = TieredCache(MemoryTier(1_000_000))
+        self.answers = Answers(self.cache, lambda: "bench", 60)
         self.writer = StreamWriter(Events(self.broker))
+        publisher = Publisher(broker_url)
+        self.dispatcher = Dispatcher(self.ledger, publisher, self.answers)
         self.steps = Steps(
             self.ledger,
-            Publisher(broker_url),
+            publisher,
             self.engine,  # type: ignore[arg-type]
             self.writer,
             node="bench",
             model_id="m",
-            keep_answer=self._keep,
+            answers=self.answers,
         )
 
-    def _keep(self, spec: JobSpec, result: JobResult) -> None:
-        self.kept.append(result.response_text)
+    def kept(self, job_id: str) -> str | None:
+        """The text that is kept as the answer to the job."""
+        spec = JobSpec.model_validate_json(self.broker.hget(keys.job(job_id), "spec"))
+        known = self.answers.known(spec, answer_key(spec, "bench"))
+        return known.response_text if known else None
 
     def job(self, membranes: tuple[str, ...] = keys.MEMBRANES) -> str:
         spec = JobSpec.model_validate(
             {
                 "job_id": uuid.uuid4().hex,
                 "session_id": uuid.uuid4().hex,
-                "input_text": "Hello.",
+                "input_text": f"Hello {uuid.uuid4().hex}.",
                 "membranes": list(membranes),
             }
         )
@@ -90,7 +100,7 @@ class Bench:
     def accept(self, spec: JobSpec) -> None:
         """Put a job into the ledger, and let it go if its session lets it."""
         self.ledger.create(spec)
-        self.ledger.release(spec.session_id)
+        self.dispatcher.advance(spec.session_id)
 
     def messages(self, step: str) -> list[str]:
         """The jobs whose step is queued, over all priorities; their messages are taken away."""
@@ -126,7 +136,7 @@ def test_the_steps_of_a_job_make_its_answer(bench: Bench) -> None:
     assert job.status is JobStatus.SUCCEEDED
     assert job.result is not None
     assert (job.result.response_text, job.result.usage.completion_tokens) == ("Said.", 4)
-    assert bench.kept == ["Said."]
+    assert bench.kept(job_id) == "Said."
 
 
 def test_a_sessions_next_job_knows_the_last_turn(bench: Bench) -> None:
@@ -154,10 +164,11 @@ def test_a_sessions_next_job_knows_the_last_turn(bench: Bench) -> None:
 def test_a_sessions_next_job_is_published_when_the_last_one_ends(bench: Bench) -> None:
     """In the order of their acceptance, once; a redelivery makes good what a worker that died left undone."""
     session_id = uuid.uuid4().hex
-    fields = {"session_id": session_id, "input_text": "Hello.", "membranes": ["memory"]}
+    fields = {"session_id": session_id, "input_text": "Hello.", "membranes": ["memory"], "cache": False}
     first, second, third = (JobSpec.model_validate(fields | {"job_id": uuid.uuid4().hex}) for _ in range(3))
     for spec in (first, second, third):
         bench.accept(spec)
+    assert bench.messages("memory") == [first.job_id]
     bench.steps.run(second.job_id, "memory")  # too early: nothing is done
     for step in ("memory", keys.INTEGRATION):
         bench.steps.run(first.job_id, step)
@@ -179,7 +190,7 @@ def test_every_step_delivered_twice_changes_nothing(bench: Bench) -> None:
     for step in (*keys.MEMBRANES, *keys.MEMBRANES, keys.INTEGRATION, keys.INTEGRATION):
         bench.steps.run(job_id, step)
     assert len(bench.engine.prompts) == 4
-    assert bench.kept == ["Said."]
+    assert bench.kept(job_id) == "Said."
 
 
 def test_an_answer_that_did_not_end_the_job_is_not_kept(bench: Bench) -> None:
@@ -190,7 +201,101 @@ def test_an_answer_that_did_not_end_the_job_is_not_kept(bench: Bench) -> None:
     bench.engine.before_answer = lambda: bench.ledger.cancel(job_id)
     bench.steps.run(job_id, keys.INTEGRATION)
     assert bench.ledger.read(job_id).status is JobStatus.CANCELLED
-    assert bench.kept == []
+    assert bench.kept(job_id) is None
+
+
+def test_equal_jobs_have_one_generation(bench: Bench) -> None:
+    """Those that come while one is under way wait for it, whoever asks; each ends with its answer, as its session's."""
+    text = uuid.uuid4().hex
+    jobs = [_asking(text) for _ in range(5)]
+    for job in jobs:
+        bench.accept(job)
+    assert bench.messages("memory") == [jobs[0].job_id]
+    bench.ledger.cancel(jobs[2].job_id)
+    for step in ("memory", keys.INTEGRATION):
+        bench.steps.run(jobs[0].job_id, step)
+    assert len(bench.engine.prompts) == 2
+    results = [bench.ledger.read(job.job_id).result for job in jobs]
+    assert [result and (result.response_text, result.cache_tier) for result in results] == [
+        ("Said.", None),
+        ("Said.", "collapsed"),
+        None,
+        ("Said.", "collapsed"),
+        ("Said.", "collapsed"),
+    ]
+    assert [result.session_id for result in results if result] == [jobs[n].session_id for n in (0, 1, 3, 4)]
+    late = _asking(text)
+    bench.accept(late)
+    found = bench.ledger.read(late.job_id).result
+    assert found is not None
+    assert found.cache_tier == "l1"
+
+
+def test_an_equal_job_takes_the_place_of_one_that_ends_without_an_answer(bench: Bench) -> None:
+    """A cancelled or failed one leaves its followers to the first of them, or ends them too when nothing can help."""
+    jobs = [_asking("the same") for _ in range(4)]
+    for job in jobs:
+        bench.accept(job)
+    bench.messages("memory")
+    bench.dispatcher.settle(bench.ledger.cancel(jobs[0].job_id), None)
+    assert bench.messages("memory") == [jobs[1].job_id]
+    bench.engine.error = GenerationError("passes")
+    for step in ("memory", keys.INTEGRATION):
+        bench.steps.run(jobs[1].job_id, step)
+    assert bench.messages("memory") == [jobs[2].job_id]
+    bench.engine.error = RequestRejected("prompt", "too long")
+    for step in ("memory", keys.INTEGRATION):
+        bench.steps.run(jobs[2].job_id, step)
+    assert bench.messages("memory") == []
+    ends = [bench.ledger.read(job.job_id) for job in jobs]
+    assert [end.status.value for end in ends] == ["cancelled", "failed", "failed", "failed"]
+    assert ends[3].error == ends[2].error
+
+
+def test_a_more_urgent_job_waits_for_nobody(bench: Bench) -> None:
+    """It runs at once, and those that come later wait for it."""
+    first, urgent, later = _asking("how"), _asking("how", priority=9), _asking("how", priority=2)
+    for job in (first, urgent, later):
+        bench.accept(job)
+    assert sorted(bench.messages("memory")) == sorted([first.job_id, urgent.job_id])
+    for step in ("memory", keys.INTEGRATION):
+        bench.steps.run(urgent.job_id, step)
+    assert bench.ledger.read(later.job_id).status is JobStatus.SUCCEEDED
+    assert bench.ledger.read(first.job_id).status is JobStatus.QUEUED
+
+
+def test_those_who_waited_for_a_lost_job_wait_for_the_next_equal_one(bench: Bench) -> None:
+    """A job that is gone without a word is replaced by the next one that asks the same."""
+    lost, waiting, next_ = (_asking("lost") for _ in range(3))
+    bench.accept(lost)
+    bench.accept(waiting)
+    bench.broker.delete(keys.job(lost.job_id))
+    bench.messages("memory")
+    bench.accept(next_)
+    assert bench.messages("memory") == [next_.job_id]
+    for step in ("memory", keys.INTEGRATION):
+        bench.steps.run(next_.job_id, step)
+    assert bench.ledger.read(waiting.job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_worker_that_died_before_passing_its_answer_on_is_made_good(bench: Bench) -> None:
+    """The redelivered message of a job that has ended ends those that wait for it."""
+    leader, follower = _asking("redelivered"), _asking("redelivered")
+    bench.accept(leader)
+    bench.accept(follower)
+    bench.steps.run(leader.job_id, "memory")
+    claim = bench.ledger.claim(leader.job_id, keys.INTEGRATION)
+    assert isinstance(claim, Claim)
+    bench.steps._end(claim)
+    assert bench.ledger.read(follower.job_id).status is JobStatus.QUEUED
+    bench.steps.run(leader.job_id, keys.INTEGRATION)
+    assert bench.ledger.read(follower.job_id).status is JobStatus.SUCCEEDED
+
+
+def _asking(text: str, **fields: object) -> JobSpec:
+    """A job of a session of its own."""
+    ids = {"job_id": uuid.uuid4().hex, "session_id": uuid.uuid4().hex}
+    return JobSpec.model_validate(ids | {"input_text": text, "membranes": ["memory"]} | fields)
 
 
 def test_a_step_whose_broker_fails_goes_back_to_its_queue(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +335,7 @@ def test_a_failed_membrane_degrades_the_job(bench: Bench, error: Exception) -> N
     assert result is not None
     assert result.cognitive_metadata["failed_membranes"] == {"memory": str(error)}
     assert result.membrane_outputs == {"memory": "", "grammar": "Said."}
-    assert bench.kept == []
+    assert bench.kept(job_id) is None
 
 
 @pytest.mark.parametrize(

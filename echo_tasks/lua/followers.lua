@@ -1,0 +1,11 @@
+-- The jobs that wait for another one's answer and have not ended.
+-- KEYS: followers     ARGV: what the keys of records begin with
+-- Returns spec, turns, digest for each.
+local found = {}
+for _, job in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  local record = redis.call('HMGET', ARGV[1] .. job, 'status', 'spec', 'past_turns', 'past_digest')
+  if record[1] and not ended(record[1]) then
+    for i = 2, 4 do table.insert(found, record[i]) end
+  end
+end
+return found
