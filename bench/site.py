@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
 _PATIENCE_S = 60
 """Longest wait that the API allows for a job's end."""
 
@@ -59,6 +63,22 @@ def farm(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
         yield Site(ports["API_PORT"], f"redis://127.0.0.1:{ports['BROKER_PORT']}")
     finally:
         subprocess.run([*control, "stop"], env=env, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+@contextmanager
+def store(folder: Path) -> Iterator[str]:
+    """The farm's own cache server by itself, answering at this URL until the block ends."""
+    port = _free_port()
+    env = os.environ | {"STORE_PORT": str(port), "ECHO_VAR": str(folder / "var"), "MAX_CACHE_MEMORY_MB": "2048"}
+    command = [sys.executable, "-m", "echo_tasks.local.servers", "store"]
+    url = f"redis://127.0.0.1:{port}/0"
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as server:  # noqa: S603 - our own
+        try:
+            with redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0.1), 100)) as client:
+                client.ping()
+            yield url
+        finally:
+            server.terminate()
 
 
 def _free_port() -> int:

@@ -47,3 +47,13 @@ def test_bench_farm_compares_whole_jobs(tmp_path: Path) -> None:
     assert set(rates) == {"farm, over HTTP", "engine alone", "decode alone", "Celery prefork"}
     assert min(rates.values()) > 0
     assert measured["rows"][0]["clients"] == 3
+
+
+@pytest.mark.timeout(180)
+def test_bench_cache_compares_every_tier_with_its_library(tmp_path: Path) -> None:
+    """A hit in each tier beside the same from cachetools, redis-py and diskcache, in every round."""
+    printed = bench("cache", "--rounds", "2", json_file=tmp_path / "cache.json")
+    assert "diskcache" in printed
+    ratios = json.loads((tmp_path / "cache.json").read_text())
+    assert set(ratios) == {"L1, 4 KiB", "L2, 4 KiB", "L2, 2.4 MB", "L3, 4 KiB", "L3, 2.4 MB"}
+    assert all(len(of) == 2 and min(of) > 0 for of in ratios.values())
