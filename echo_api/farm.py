@@ -17,7 +17,9 @@ from echo_tasks import connections
 from echo_tasks.dispatch import Publisher
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
+from echo_tasks.memories import Memories
 from echo_tasks.registry import Registry
+from echo_tasks.sessions import SessionBounds, Sessions
 from echo_tasks.settings import Settings
 
 L1_BYTES = 32 * 1024 * 1024
@@ -31,6 +33,8 @@ class Farm:
     broker: redis.Redis
     store: redis.Redis
     ledger: Ledger
+    sessions: Sessions
+    memories: Memories
     events: Events
     registry: Registry
     intake: Intake
@@ -40,7 +44,9 @@ class Farm:
     def connect(cls, settings: Settings) -> Farm:
         """The farm that the settings name."""
         broker = connections.impatient(settings.broker)
-        ledger = Ledger(broker, retention_s=settings.job_retention_s, session_s=60 * settings.session_timeout_minutes)
+        retention_s, session_s = settings.job_retention_s, 60 * settings.session_timeout_minutes
+        bounds = SessionBounds.of(settings)
+        ledger = Ledger(broker, retention_s=retention_s, session_s=session_s, bounds=bounds)
         registry = Registry(broker)
         cache = TieredCache(
             [
@@ -53,6 +59,8 @@ class Farm:
             broker=broker,
             store=connections.impatient(settings.store),
             ledger=ledger,
+            sessions=Sessions(broker, retention_s=retention_s, session_s=session_s, bounds=bounds),
+            memories=Memories(broker),
             events=Events(broker),
             registry=registry,
             intake=Intake(
@@ -60,6 +68,14 @@ class Farm:
             ),
             wakeups=Wakeups(settings.broker),
         )
+
+    def delete_session(self, session_id: str) -> None:
+        """Delete a session and all that is kept of it. Raises SessionNotFound."""
+        self.sessions.delete(session_id)
+        self.invalidate_states(session_id)
+
+    def invalidate_states(self, session_id: str) -> None:
+        """Where the cached states that are tagged `session:<id>` go, once states have tags; they expire until then."""
 
 
 def farm() -> Farm:

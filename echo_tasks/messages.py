@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -88,10 +88,16 @@ class JobRequest(Message):
 
 
 class Past(Message):
-    """What of its session a job knows: so many turns, and a digest of them all."""
+    """What of its session a job knows: so many turns, of which the first are `gone`, and digests.
+
+    `digest` is of all turns, `memories` of what is remembered of them; equal pasts are of equal contents, whatever the
+    sessions' ids.
+    """
 
     turns: int = 0
+    gone: int = 0
     digest: str = ""
+    memories: str = ""
 
 
 class JobSpec(JobRequest):
@@ -169,6 +175,19 @@ class Turn(Stored):
 
     user: str
     assistant: str
+    tokens: int = 0
+
+
+MemoryType = Literal["declarative", "procedural", "episodic", "intentional"]
+"""Facts; how things are done; what happened; what is to be done."""
+
+
+class MemoryDraft(Stored):
+    """Something worth remembering that a user said; `importance` is from 0 to 1."""
+
+    content: str
+    memory_type: MemoryType
+    importance: float
 
 
 class StepOutput(Stored):
@@ -184,7 +203,10 @@ class StepOutput(Stored):
 
 
 class JobResult(Stored):
-    """The answer of a job; `membrane_outputs` and `cognitive_metadata` are by membrane."""
+    """The answer of a job; `membrane_outputs` and `cognitive_metadata` are by membrane.
+
+    The last three fields go into its session: how long the exchange is, what it told, and which memories it used.
+    """
 
     session_id: str
     response_text: str
@@ -193,6 +215,9 @@ class JobResult(Stored):
     cognitive_metadata: dict[str, Any]
     cache_hit: bool = False
     usage: Usage = Usage()
+    turn_tokens: int = 0
+    memories_made: list[MemoryDraft] = Field(default_factory=list)
+    memories_used: list[str] = Field(default_factory=list, description="ids")
 
 
 class JobError(Stored):

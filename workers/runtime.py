@@ -20,8 +20,10 @@ from echo_tasks.dispatch import Publisher
 from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
+from echo_tasks.memories import Memories
 from echo_tasks.messages import JobResult, JobSpec, WorkerRecord
 from echo_tasks.registry import Registry
+from echo_tasks.sessions import SessionBounds
 from workers import model
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
@@ -74,6 +76,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             redis,
             retention_s=self._settings.job_retention_s,
             session_s=60 * self._settings.session_timeout_minutes,
+            bounds=SessionBounds.of(self._settings),
         )
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         heartbeat = Heartbeat(Registry(connections.impatient(self._settings.broker)), self._record(worker))
@@ -88,6 +91,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 writer,
                 node=worker.hostname,
                 model_id=loaded.model_id,
+                memories=Memories(redis),
+                count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
                 keep_answer=self._answer_keeper(),
             )
         )

@@ -18,6 +18,7 @@ from echo_tasks.errors import (
     RequestRejected,
 )
 from echo_tasks.ledger import Claim, Ledger
+from echo_tasks.memories import Memories, Memory
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Turn, Usage
 from workers import calls, membranes
 from workers.calls import Call
@@ -42,6 +43,8 @@ class Steps:
         *,
         node: str,
         model_id: str,
+        memories: Memories,
+        count_tokens: Callable[[str], int],
         keep_answer: Callable[[JobSpec, JobResult], None],
     ) -> None:
         self._ledger = ledger
@@ -50,6 +53,8 @@ class Steps:
         self._writer = writer
         self._node = node
         self._model_id = model_id
+        self._memories = memories
+        self._count_tokens = count_tokens
         self._keep_answer = keep_answer
 
     def run(self, job_id: str, step: str) -> None:
@@ -110,7 +115,15 @@ class Steps:
             self._ledger.fail(spec, error)
             return
         elapsed_ms = 1000 * claim.running_s + _ms_since(started)
-        result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
+        said = past_of([Turn(user=spec.input_text, assistant=output.text)]).text
+        result = compose(
+            spec,
+            outputs,
+            output,
+            elapsed_ms=elapsed_ms,
+            model_id=self._model_id,
+            turn_tokens=self._count_tokens(said),
+        )
         if spec.cache and not failed:  # before the job ends: who has read an answer and asks again, finds it
             self._keep_answer(spec, result)
         if not self._ledger.succeed(spec, result):
@@ -133,12 +146,12 @@ class Steps:
             history = self._ledger.turns(spec)
             call = calls.current()
             with self._writer.stream(spec.job_id, step, call.cancelled) as stream:
-                prompt = self._fitting(membrane.prompts(spec, history, outputs))
+                prompt = self._fitting(membrane.prompts(spec, history, outputs, self._remembered(spec, step)))
                 generation = self._engine.submit(_request(spec, prompt, stream, call)).result()
             if generation.finish_reason == "cancelled":
                 log.info("step cancelled", tokens=len(generation.tokens))
                 return self._failed("cancelled", started)
-            fields = membrane.fields(spec, generation)
+            fields = {**membrane.fields(spec, generation), **prompt.fields}
         except (BrokerUnavailable, EngineStopped):
             raise
         except Exception as error:
@@ -163,6 +176,10 @@ class Steps:
             node=self._node,
             elapsed_ms=_ms_since(started),
         )
+
+    def _remembered(self, spec: JobSpec, step: str) -> Sequence[Memory]:
+        """What the step may recall of its session, beside the turns."""
+        return self._memories.of([spec.session_id]) if step == "memory" and spec.past.memories else []
 
     def _failed(self, reason: str, started: float, *, rejected: bool = False) -> StepOutput:
         return StepOutput(error=reason, rejected=rejected, node=self._node, elapsed_ms=_ms_since(started))

@@ -16,6 +16,7 @@ from echo_tasks.dispatch import Publisher
 from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError, RequestRejected
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
+from echo_tasks.memories import Memories
 from echo_tasks.messages import JobResult, JobSpec, JobStatus, StepOutput
 from workers import calls
 from workers.calls import Call
@@ -69,6 +70,8 @@ class Bench:
             self.writer,
             node="bench",
             model_id="m",
+            memories=Memories(self.broker),
+            count_tokens=len,
             keep_answer=self._keep,
         )
 
