@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask_openapi3 import Info, OpenAPI
 
-from echo_api import cognitive, health, jobs, metering, problems
-from echo_api.converters import JobId
+from echo_api import activity, cognitive, gauges, health, jobs, memories, metering, problems, sessions
+from echo_api.converters import JobId, SessionId
 from echo_api.farm import Farm
 from echo_tasks import __version__
 from echo_tasks.settings import Settings, current
@@ -28,9 +28,11 @@ def build(settings: Settings | None) -> OpenAPI:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.converters["job_id"] = JobId
+    app.url_map.converters["session_id"] = SessionId
     app.extensions["farm"] = Farm.connect(settings or current())
     metering.install(app)
+    gauges.install(app)
     problems.install(app)
-    for routes in (jobs.api, cognitive.api, health.api):
+    for routes in (jobs.api, cognitive.api, sessions.api, activity.api, memories.api, health.api):
         app.register_api(routes)
     return app

@@ -9,3 +9,9 @@ class JobId(BaseConverter):
     """A job's id, as `intake` makes them."""
 
     regex = "[0-9a-f]{32}"
+
+
+class SessionId(BaseConverter):
+    """A session's id, as clients may name it."""
+
+    regex = "[A-Za-z0-9_-]{1,128}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import redis
@@ -27,9 +28,13 @@ L1_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Farm:
-    """Connections are made on first use, so that the API starts, and recovers, without its servers."""
+    """Connections are made on first use, so that the API starts, and recovers, without its servers.
+
+    `began` is when this process connected it, by `time.monotonic`.
+    """
 
     settings: Settings
+    began: float
     broker: redis.Redis
     store: redis.Redis
     ledger: Ledger
@@ -56,6 +61,7 @@ class Farm:
         )
         return cls(
             settings=settings,
+            began=time.monotonic(),
             broker=broker,
             store=connections.impatient(settings.store),
             ledger=ledger,

@@ -12,6 +12,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 
+from echo_api import gauges
 from echo_api.farm import Farm, farm
 from echo_tasks import __version__, keys
 from echo_tasks.errors import BrokerUnavailable
@@ -51,8 +52,8 @@ def health() -> Any:
 
 @api.get("/metrics")
 def metrics() -> Response:
-    """This process's metrics, as Prometheus reads them."""
-    return Response(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    """This process's metrics, and the farm's sessions, as Prometheus reads them."""
+    return Response(generate_latest() + gauges.latest(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _checks(farm: Farm) -> dict[str, dict[str, Any]]:

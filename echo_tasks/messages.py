@@ -33,7 +33,8 @@ def _short_in_bytes(text: str) -> str:
     return text
 
 
-def _distinct(items: list[Any]) -> list[Any]:
+def distinct(items: list[Any]) -> list[Any]:
+    """The items, if no two are equal; raises ValueError."""
     if len(set(items)) != len(items):
         raise ValueError("items must differ")
     return items
@@ -78,13 +79,13 @@ class JobRequest(Message):
 
     input_text: InputText
     session_id: SessionId | None = None
-    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(distinct)] = Field(
         default_factory=lambda: list(MEMBRANES)
     )
     priority: int = Field(1, ge=1, le=10, description="10 is served first")
     options: Options = Options()
     cache: bool = True
-    tags: Annotated[list[Tag], Field(max_length=16), AfterValidator(_distinct)] = Field(default_factory=list)
+    tags: Annotated[list[Tag], Field(max_length=16), AfterValidator(distinct)] = Field(default_factory=list)
 
 
 class Past(Message):
@@ -114,7 +115,7 @@ class JobSpec(JobRequest):
 class ProcessingOptions(Options):
     """`processing_options` of the synchronous route: the sampling options, and which membranes and cache."""
 
-    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(_distinct)] = Field(
+    membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(distinct)] = Field(
         default_factory=lambda: list(MEMBRANES)
     )
     cache: bool = True

@@ -93,7 +93,7 @@ end
 local function digest_memories(s, memories)
   local lines = {}
   for _, m in ipairs(memories) do
-    table.insert(lines, string.format('%d|%s|%s|%s', m.turn, m.memory_type, m.importance, m.content))
+    table.insert(lines, table.concat({m.turn, m.memory_type, m.importance, m.content}, '|'))
   end
   if #lines == 0 then return redis.call('HDEL', s.record, 'memories') end
   redis.call('HSET', s.record, 'memories', redis.sha1hex(table.concat(lines, '\n')))

@@ -1,0 +1,47 @@
+"""Metrics that are the whole farm's and not this process's: asked of the ledger whenever they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Flask, current_app
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from echo_api.farm import Farm
+from echo_tasks import logs
+from echo_tasks.errors import BrokerUnavailable
+
+ACTIVE_SESSIONS = ("deep_echo_active_sessions", "cognitive_service_active_sessions")
+"""The names that the original document gives to the same number."""
+
+log = logs.get(__name__)
+
+
+class SessionGauges(Collector):
+    """The live sessions; no number at all while the broker is away."""
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            count = self._farm.sessions.count()
+        except BrokerUnavailable as error:
+            log.warning("sessions not counted", error=str(error))
+            return
+        for name in ACTIVE_SESSIONS:
+            yield GaugeMetricFamily(name, "Sessions that are live and count against MAX_CONCURRENT_SESSIONS.", count)
+
+
+def install(app: Flask) -> None:
+    """Give the application a registry of its own, which asks its farm."""
+    registry = CollectorRegistry()
+    app.extensions["gauges"] = registry
+    registry.register(SessionGauges(app.extensions["farm"]))
+
+
+def latest() -> bytes:
+    """The farm's metrics, as Prometheus reads them."""
+    return generate_latest(current_app.extensions["gauges"])
