@@ -22,8 +22,8 @@ MATCH_SHARE, IMPORTANCE_SHARE, RECENCY_SHARE = 0.7, 0.2, 0.1
 """What a match is worth by itself, and what importance and recency add to it at most."""
 
 _FUNCTION_WORDS = frozenset(
-    """a am an and are as at be been but by can could did do does for from had has have he her him his how i if in into is
-    it its me my of on or our please she should so tell than that the their them then there these they this those to
+    """a am an and are as at be been but by can could did do does for from had has have he her him his how i if in into
+    is it its me my of on or our please she should so tell than that the their them then there these they this those to
     us was we were what when where which who whom whose why will with would you your""".split()
 )
 """Words that nearly every sentence holds. Negations are not among them."""
