@@ -44,7 +44,7 @@ def say(site: Site, session_id: str, text: str, *, cache: bool = False) -> dict[
 
 
 def test_the_history_of_a_conversation(small: Site, session_id: str) -> None:
-    """What was said is listed with its length in the model's tokens, and the session's numbers are those of its jobs."""
+    """What was said is listed with its length in tokens, and the session's numbers are those of its jobs."""
     texts = ("My name is Zorla.", "What is my name?")
     results = [say(small, session_id, text) for text in texts]
     history = small.get(f"/api/sessions/{session_id}/history").json
