@@ -12,9 +12,7 @@ from prometheus_client.registry import Collector
 from echo_api.farm import Farm
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
-
-ACTIVE_SESSIONS = ("deep_echo_active_sessions", "cognitive_service_active_sessions")
-"""The names that the original document gives to the same number."""
+from echo_tasks.telemetry import ACTIVE_SESSIONS
 
 log = logs.get(__name__)
 

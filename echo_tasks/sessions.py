@@ -2,7 +2,7 @@
 
 A session lives while a job of it is open, and for a while after its last activity. Those that clients name count
 against a limit; one that was made for a single job, whose client named none, counts once a client does name it.
-Every method blocks for one round trip and raises BrokerUnavailable.
+Every method blocks while the broker answers, and raises BrokerUnavailable.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ if key then redis.call('DEL', key) end
 redis.call('DEL', KEYS[1], KEYS[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('LREM', s.line, 1, ARGV[1])
-if redis.call('HINCRBY', s.record, 'jobs', -1) <= 0 and redis.call('HEXISTS', s.record, 'opened') == 0 then
+local has_more = redis.call('HINCRBY', s.record, 'jobs', -1) > 0
+if not has_more and not redis.call('HGET', s.record, 'opened') and not redis.call('HGET', s.record, 'turns') then
   redis.call('DEL', s.record)
   redis.call('ZREM', s.live, ARGV[2])
 end

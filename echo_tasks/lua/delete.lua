@@ -5,7 +5,10 @@
 -- Returns 1, or 0 when there is no such session.
 local s = session_at(1)
 if redis.call('EXISTS', s.record) == 0 then return 0 end
-for _, job in ipairs(redis.call('LRANGE', s.line, 0, -1)) do
+local jobs = redis.call('LRANGE', s.line, 0, -1)
+redis.call('DEL', s.record, s.turns, s.line, s.memories, s.accesses) -- first: a full server takes what makes room
+redis.call('ZREM', s.live, ARGV[1])
+for _, job in ipairs(jobs) do
   local record, events = string.gsub(ARGV[2], '%*', job), string.gsub(ARGV[3], '%*', job)
   local status = redis.call('HGET', record, 'status')
   if status and not ended(status) then
@@ -14,6 +17,4 @@ for _, job in ipairs(redis.call('LRANGE', s.line, 0, -1)) do
     redis.call('PUBLISH', ARGV[4], job .. ' end')
   end
 end
-redis.call('DEL', s.record, s.turns, s.line, s.memories, s.accesses)
-redis.call('ZREM', s.live, ARGV[1])
 return 1

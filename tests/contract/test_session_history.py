@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from random import Random
 from typing import Any
 
 import pytest
@@ -94,6 +95,21 @@ def test_tokens_bound_a_history_too(
     session = sessions.read(session_id)
     assert (session.turns, session.turns_kept) == (len(tokens), len(expected))
     assert session.tokens_kept == sum(tokens[number - 1] for number in expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trimming_follows_its_rule(bounded: Ledger, sessions: Sessions, session_id: str, seed: int) -> None:
+    """After every turn of any length the history is what the rule, written down once more, says it is."""
+    random = Random(seed)
+    expected: list[tuple[int, int]] = []
+    for number in range(1, 41):
+        tokens = random.choice((0, 1, 30, 60, 101))
+        said(bounded, session_id, f"text {number}", tokens)
+        expected.append((number, tokens))
+        while len(expected) > BOUNDS.turns or sum(tokens for _, tokens in expected) > BOUNDS.tokens:
+            expected = expected[(len(expected) + 1) // 2 :]
+        assert [(turn.number, turn.tokens) for turn in sessions.history(session_id)] == expected
+    assert sessions.read(session_id).turns == 40
 
 
 def test_a_job_is_told_what_is_gone(bounded: Ledger, session_id: str) -> None:

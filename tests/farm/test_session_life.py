@@ -101,7 +101,9 @@ def test_an_old_fact_is_recalled(small: Site, session_id: str) -> None:
         assert say(small, session_id, text)["cognitive_metadata"]["membranes"]["memory"]["memories_used"] == []
     say(small, session_id, fillers[2])
     assert [turn["turn"] for turn in small.get(f"/api/sessions/{session_id}/history").json["turns"]] == [3, 4]
-    metadata = say(small, session_id, "Where do I live?")["cognitive_metadata"]
+    result = say(small, session_id, "Where do I live?")
+    assert result["membrane_outputs"]["memory"] == "You live in Brimtak."
+    metadata = result["cognitive_metadata"]
     used = metadata["membranes"]["memory"]["memories_used"]
     assert [(one["id"], one["content"]) for one in used] == [("1-2", "I live in Brimtak.")]
     assert metadata["memory_integration_level"] == "medium"
