@@ -63,6 +63,9 @@ def documented(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
+FULL: ResponseDict = {"429": documented("as many sessions are live as may be; `Retry-After` says when one may go")}
+"""For the routes that open a session."""
+
 INVALID: ResponseDict = {"422": documented("a field is wrong, missing or unknown; `errors` names each")}
 """For the routes that take a body or headers."""
 

@@ -32,7 +32,7 @@ _NEW: ResponseDict = {
     "400": problems.documented("the body is not JSON"),
     "409": problems.documented("a session of that name exists"),
     "415": problems.documented("the body is not application/json"),
-    "429": problems.documented("as many sessions are live as may be; `Retry-After` says when one may go"),
+    **problems.FULL,
     "503": problems.documented("the broker does not answer"),
 }
 

@@ -26,6 +26,10 @@ PUBLISHING_S = 5
 """How long a job's messages may be on their way before a replay takes its maker for dead and sends them."""
 
 
+_NO_TURN = ("", "")
+"""What `lua/finish.lua` takes for a job that leaves its session no turn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Idempotency:
     """A client's key for a request, and the fingerprint of the request's body."""
@@ -182,8 +186,7 @@ class Ledger:
         What the answer told and used of memories is noted with it. Raises JobNotFound.
         """
         turn = _turn(spec, result, self._bounds)
-        is_hit = "1" if result.cache_hit else ""
-        return self._end(spec, JobStatus.SUCCEEDED, "result", result.model_dump_json(), is_hit, turn) is None
+        return self._end(spec, JobStatus.SUCCEEDED, "result", result.model_dump_json(), turn) is None
 
     def fail(self, spec: JobSpec, error: JobError) -> bool:
         """End the job without an answer; false when it had ended. Raises JobNotFound."""
@@ -229,13 +232,7 @@ class Ledger:
             return [Turn.model_validate_json(turn) for turn in self._recall(keys=session, args=[spec.past.turns])]
 
     def _end(
-        self,
-        job: JobSpec | Job,
-        status: JobStatus,
-        event: str,
-        data: str,
-        is_hit: str = "",
-        turn: Sequence[str | int] = ("",),
+        self, job: JobSpec | Job, status: JobStatus, event: str, data: str, turn: Sequence[str | int] = _NO_TURN
     ) -> JobStatus | None:
         """The status in which it had ended before, if it had."""
         field, value = ("", "") if event == "status" else (event, data)
@@ -260,7 +257,6 @@ class Ledger:
                     self._retention_s,
                     job.session_id,
                     self._session_s,
-                    is_hit,
                     *turn,
                 ],
             )
@@ -276,9 +272,10 @@ def _spec(text: str, turns: str | None, gone: str | None, digest: str | None, me
 
 
 def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:
-    """The turn that an answer makes, as `lua/finish.lua` takes it: from the turn itself to the new memories."""
+    """The turn that an answer makes, as `lua/finish.lua` takes it: from the cached answer's mark to the new memories."""
     turn = Turn(user=spec.input_text, assistant=result.response_text, tokens=result.turn_tokens)
     return [
+        "1" if result.cache_hit else "",
         json.dumps(turn.model_dump() | {"job_id": spec.job_id}, ensure_ascii=False),
         turn.model_dump_json(include={"user", "assistant"}),
         turn.tokens,

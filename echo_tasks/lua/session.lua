@@ -63,7 +63,7 @@ local function append_turn(s, text, content, tokens, at, most_turns, most_tokens
   local count = redis.call('LLEN', s.turns)
   while count > 0 and (count > tonumber(most_turns) or total - forgotten > tonumber(most_tokens)) do
     local older = math.ceil(count / 2)
-    forgotten = cjson.decode(redis.call('LINDEX', s.turns, older - 1)).total
+    forgotten = cjson.decode(redis.call('LINDEX', s.turns, older - 1)).total or forgotten -- an older version's has none
     redis.call('LTRIM', s.turns, older, -1)
     redis.call('HSET', s.record, 'forgotten', forgotten)
     count = count - older

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from echo_tasks import keys
-from echo_tasks.errors import SessionExists, SessionNotFound, TurnNotKept
+from echo_tasks.errors import BrokerUnavailable, SessionExists, SessionNotFound, TurnNotKept
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger, NothingToDo
 from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, MemoryDraft, Past, Turn
@@ -210,6 +210,22 @@ def test_a_deleted_session_leaves_nothing(
     for call in (sessions.read, sessions.history, sessions.delete):
         with pytest.raises(SessionNotFound, match=session_id):
             call(session_id)
+
+
+def test_a_full_broker_lets_sessions_go(
+    bounded: Ledger, sessions: Sessions, session_id: str, broker: redis.Redis
+) -> None:
+    """Deleting is what makes room, so it needs none, even where jobs have to be cancelled."""
+    said(bounded, session_id, "one")
+    running = accepted(bounded, session_id)
+    broker.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerUnavailable):
+            sessions.open(uuid.uuid4().hex)
+        sessions.delete(session_id)
+        assert bounded.read(running.job_id).status is JobStatus.CANCELLED
+    finally:
+        broker.config_set("maxmemory", 0)
 
 
 def test_the_end_of_a_turn_brings_no_deleted_session_back(
