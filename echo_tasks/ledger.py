@@ -272,7 +272,7 @@ def _spec(text: str, turns: str | None, gone: str | None, digest: str | None, me
 
 
 def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:
-    """The turn that an answer makes, as `lua/finish.lua` takes it: from the cached answer's mark to the new memories."""
+    """The turn that an answer makes, as `lua/finish.lua` takes it: from a cached one's mark to the new memories."""
     turn = Turn(user=spec.input_text, assistant=result.response_text, tokens=result.turn_tokens)
     return [
         "1" if result.cache_hit else "",
