@@ -24,15 +24,22 @@ class Farm:
     """A running farm, through `POST /api/cognitive/process`: it knows the sessions' turns itself."""
 
     def __init__(self, url: str) -> None:
-        self._url = f"{url.rstrip('/')}/api/cognitive/process"
+        self._url = f"{url.rstrip('/')}/api"
 
     def answer(self, session: str, history: Sequence[Turn], text: str) -> str:
         options = {"temperature": 0, "max_tokens": MAX_TOKENS, "cache": False}
         body = {"session_id": session, "input_text": text, "processing_options": options}
+        return str(json.loads(self._ask("POST", "/cognitive/process", json.dumps(body).encode()))["response_text"])
+
+    def leave(self, session: str) -> None:
+        """Make room: only so many sessions may live at a time."""
+        self._ask("DELETE", f"/sessions/{session}")
+
+    def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)  # noqa: S310 - given by the user
+        request = urllib.request.Request(self._url + path, body, headers, method=method)  # noqa: S310 - the user's URL
         with urllib.request.urlopen(request, timeout=300) as reply:  # noqa: S310
-            return str(json.load(reply)["response_text"])
+            return bytes(reply.read())
 
 
 def main(arguments: Sequence[str]) -> None:

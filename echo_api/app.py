@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask_openapi3 import Info, OpenAPI
 
-from echo_api import cache_routes, cognitive, health, jobs, metering, problems
-from echo_api.converters import CacheKey, JobId
+from echo_api import activity, cache_routes, cognitive, health, jobs, memories, metering, problems, sessions
+from echo_api.converters import CacheKey, JobId, SessionId
 from echo_api.farm import Farm
 from echo_tasks import __version__
 from echo_tasks.settings import Settings, current
@@ -28,10 +28,10 @@ def build(settings: Settings | None) -> OpenAPI:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # keys of the cache may have any characters
-    app.url_map.converters |= {"job_id": JobId, "cache_key": CacheKey}
+    app.url_map.converters |= {"job_id": JobId, "session_id": SessionId, "cache_key": CacheKey}
     app.extensions["farm"] = Farm.connect(settings or current())
     metering.install(app)
     problems.install(app)
-    for routes in (jobs.api, cognitive.api, cache_routes.api, health.api):
+    for routes in (jobs.api, cognitive.api, sessions.api, activity.api, memories.api, cache_routes.api, health.api):
         app.register_api(routes)
     return app

@@ -25,6 +25,7 @@ api.before_request(requests.require_json_object)
         "400": problems.documented("the body is not JSON"),
         "413": problems.documented("the body is over 1 MiB"),
         "415": problems.documented("the body is not application/json"),
+        **problems.FULL,
         "500": problems.documented("the job failed"),
         "503": problems.documented("the broker does not answer"),
         "504": problems.documented("not answered within SERVICE_TIMEOUT; `Location` names the job"),

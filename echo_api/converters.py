@@ -17,3 +17,9 @@ class CacheKey(BaseConverter):
     regex = r"[\s\S]+"
     part_isolating = False
     weight = 200
+
+
+class SessionId(BaseConverter):
+    """A session's id, as clients may name it."""
+
+    regex = "[A-Za-z0-9_-]{1,128}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import redis
@@ -12,17 +13,20 @@ from cache.assembly import MIB, Assembly
 from cache.tiered import TieredCache
 from echo_api.cache_stats import CacheCollector
 from echo_api.disk import off_the_loop
+from echo_api.gauges import SessionGauges
 from echo_api.intake import Intake
 from echo_api.minds import Minds
 from echo_api.values import Values
 from echo_api.wakeups import Wakeups
-from echo_tasks import connections
+from echo_tasks import connections, keys
 from echo_tasks.answers import Answers
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
+from echo_tasks.memories import Memories
 from echo_tasks.publishing import Publisher
 from echo_tasks.registry import Registry
+from echo_tasks.sessions import SessionBounds, Sessions
 from echo_tasks.settings import Settings
 
 MEMORY_BYTES = 32 * MIB
@@ -31,12 +35,18 @@ MEMORY_BYTES = 32 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Farm:
-    """Connections are made on first use, so that the API starts, and recovers, without its servers."""
+    """Connections are made on first use, so that the API starts, and recovers, without its servers.
+
+    `began` is when this process connected it, by `time.monotonic`.
+    """
 
     settings: Settings
+    began: float
     broker: redis.Redis
     store: redis.Redis
     ledger: Ledger
+    sessions: Sessions
+    memories: Memories
     events: Events
     registry: Registry
     intake: Intake
@@ -50,7 +60,10 @@ class Farm:
     def connect(cls, settings: Settings) -> Farm:
         """The farm that the settings name."""
         broker = connections.impatient(settings.broker)
-        ledger = Ledger(broker, retention_s=settings.job_retention_s, session_s=60 * settings.session_timeout_minutes)
+        retention_s, session_s = settings.job_retention_s, 60 * settings.session_timeout_minutes
+        bounds = SessionBounds.of(settings)
+        ledger = Ledger(broker, retention_s=retention_s, session_s=session_s, bounds=bounds)
+        sessions = Sessions(broker, retention_s=retention_s, session_s=session_s, bounds=bounds)
         registry, publisher = Registry(broker), Publisher(settings.broker)
         assembly = Assembly(
             policy=settings.eviction_policy,
@@ -66,11 +79,15 @@ class Farm:
         dispatcher = Dispatcher(ledger, publisher, answers if settings.enable_caching else None)
         metrics = CollectorRegistry()
         metrics.register(CacheCollector(cache.statistics))
+        metrics.register(SessionGauges(sessions))
         return cls(
             settings=settings,
+            began=time.monotonic(),
             broker=broker,
             store=connections.impatient(settings.store),
             ledger=ledger,
+            sessions=sessions,
+            memories=Memories(broker),
             events=Events(broker),
             registry=registry,
             intake=Intake(ledger, publisher, dispatcher),
@@ -84,6 +101,12 @@ class Farm:
     def start(self) -> None:
         """Start what runs beside the requests; for the process that serves."""
         self.assembly.start()
+
+    def delete_session(self, session_id: str) -> None:
+        """Delete a session and all that is kept of it; its open jobs are cancelled. Raises SessionNotFound."""
+        for job_id in self.sessions.delete(session_id):
+            self.intake.settle(job_id)
+        self.assembly.tags.renew([keys.session_tag(session_id)])
 
 
 def farm() -> Farm:

@@ -51,7 +51,7 @@ def health() -> Any:
 
 @api.get("/metrics")
 def metrics() -> Response:
-    """This process's metrics, as Prometheus reads them."""
+    """This process's metrics, and the farm's sessions, as Prometheus reads them."""
     return Response(generate_latest() + generate_latest(farm().metrics), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -38,12 +38,12 @@ class Intake:
 
         It waits for its session's earlier jobs, if there are any. A replay publishes again where the first maker seems
         to have died before it could: tasks are idempotent. Raises BrokerUnavailable, and then the job is not accepted,
-        and IdempotencyConflict.
+        IdempotencyConflict, and SessionLimitReached.
         """
         session_id = request.session_id or f"s-{uuid.uuid4().hex}"
         spec = JobSpec(**(dict(request) | {"session_id": session_id, "job_id": uuid.uuid4().hex}))
         idempotency = Idempotency(key, _fingerprint(request)) if key else None
-        created = self._ledger.create(spec, idempotency)
+        created = self._ledger.create(spec, idempotency, names_session=request.session_id is not None)
         if not created.is_new:
             if not created.published:
                 self._publisher.publish(created.job_id, spec.membranes, spec.priority)
@@ -62,6 +62,11 @@ class Intake:
         job = self._ledger.cancel(job_id)
         self._dispatcher.settle(job, job.result, job.error)
         return job
+
+    def settle(self, job_id: str) -> None:
+        """See to those who waited for a job that has ended in another way. Raises JobNotFound."""
+        job = self._ledger.read(job_id)
+        self._dispatcher.settle(job, job.result, job.error)
 
     def _abandon(self, spec: JobSpec) -> None:
         """Take back a job whose client is told that it was not accepted, if the broker still lets us."""

@@ -38,6 +38,7 @@ class JobPath(BaseModel):
         "400": problems.documented("the body is not JSON"),
         "413": problems.documented("the body is over 1 MiB"),
         "415": problems.documented("the body is not application/json"),
+        **problems.FULL,
         "503": problems.documented("the broker does not answer"),
     },
     openapi_extensions={"parameters": requests.HEADERS_OF_SUBMIT},

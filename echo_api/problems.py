@@ -12,7 +12,16 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from cache.tier import TierFault
 from echo_tasks import logs
-from echo_tasks.errors import BrokerUnavailable, IdempotencyConflict, JobNotFound
+from echo_tasks.errors import (
+    BrokerUnavailable,
+    IdempotencyConflict,
+    JobNotFound,
+    SessionBusy,
+    SessionExists,
+    SessionLimitReached,
+    SessionNotFound,
+    TurnNotKept,
+)
 
 RETRY_AFTER_S = 2
 
@@ -55,6 +64,9 @@ def documented(description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
 
 
+FULL: ResponseDict = {"429": documented("as many sessions are live as may be; `Retry-After` says when one may go")}
+"""For the routes that open a session."""
+
 INVALID: ResponseDict = {"422": documented("a field is wrong, missing or unknown; `errors` names each")}
 """For the routes that take a body or headers."""
 
@@ -88,7 +100,11 @@ def invalid(error: ValidationError) -> Response:
 
 def unavailable(detail: str, headers: dict[str, str] | None = None) -> Response:
     """503 that says when to try again."""
-    return response(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)} | (headers or {}))
+    return response(503, detail, headers=_retry_after(RETRY_AFTER_S) | (headers or {}))
+
+
+def _retry_after(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}
 
 
 def install(app: Flask) -> None:
@@ -96,6 +112,15 @@ def install(app: Flask) -> None:
     app.register_error_handler(RequestProblem, lambda e: response(e.status, e.detail, errors=e.errors))
     app.register_error_handler(JobNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))
+    app.register_error_handler(SessionNotFound, lambda e: response(404, str(e)))
+    app.register_error_handler(SessionExists, lambda e: response(409, str(e)))
+    app.register_error_handler(SessionBusy, lambda e: response(409, str(e), headers=_retry_after(RETRY_AFTER_S)))
+    app.register_error_handler(
+        SessionLimitReached, lambda e: response(429, str(e), headers=_retry_after(e.retry_after_s))
+    )
+    app.register_error_handler(
+        TurnNotKept, lambda e: response(422, str(e), errors=[FieldError(field="turn", message=str(e))])
+    )
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(BrokerUnavailable, _broker_unavailable)
     app.register_error_handler(TierFault, lambda e: unavailable(f"the cache cannot do that now: {e}"))

@@ -51,7 +51,8 @@ def links(job_id: str) -> dict[str, str]:
 
 def job(job: Job) -> dict[str, Any]:
     """The JSON of a job."""
-    times = {name: _utc(getattr(job, name)) for name in ("created_at", "started_at", "finished_at")}
+    known = {name: at for name in ("created_at", "started_at", "finished_at") if (at := getattr(job, name)) is not None}
+    times = {name: utc(at) for name, at in known.items()}
     return JobView.model_validate(dict(job) | times).model_dump(mode="json")
 
 
@@ -68,5 +69,6 @@ def cache_status(result: JobResult | None) -> dict[str, str]:
     return {"Cache-Status": f"deep-tree-echo; {told}"}
 
 
-def _utc(at: float | None) -> datetime | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC)
+def utc(at: float) -> datetime:
+    """A moment of the broker's clock as clients read it."""
+    return datetime.fromtimestamp(at, UTC)

@@ -6,6 +6,11 @@ EchoError
 ├── BrokerUnavailable        the broker did not answer, or refused a write for want of room
 ├── JobNotFound              no record of this job: never made, or past its retention
 ├── IdempotencyConflict      a key that was used before, with another body
+├── SessionNotFound          no such session: never made, deleted, or past its time
+├── SessionExists            a session of that name is there already
+├── SessionLimitReached      as many sessions are live as may be
+├── SessionBusy              a job of the session is open, and what was asked has to wait for its end
+├── TurnNotKept              a turn that the session has not had yet, or that was trimmed away
 └── GenerationError          the engine could not answer one request
     ├── RequestRejected      the request can never be answered: asking again will not help
     ├── DeadlineExceeded     the request was not answered in its time
@@ -62,6 +67,49 @@ class IdempotencyConflict(EchoError):
         super().__init__(f"idempotency key {key!r} belongs to job {job_id}, which has another body")
         self.key = key
         self.job_id = job_id
+
+
+class SessionNotFound(EchoError):
+    """There is no such session."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"no session {session_id}")
+        self.session_id = session_id
+
+
+class SessionExists(EchoError):
+    """The name is another session's."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"session {session_id} exists")
+        self.session_id = session_id
+
+
+class SessionLimitReached(EchoError):
+    """No more sessions may be live; the first one may be gone in `retry_after_s` seconds."""
+
+    def __init__(self, most: int, retry_after_s: int) -> None:
+        super().__init__(f"{most} sessions are live, which is as many as may be")
+        self.retry_after_s = retry_after_s
+
+
+class SessionBusy(EchoError):
+    """A job of the session is open; the same call may succeed once it has ended."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"a job of session {session_id} is open")
+        self.session_id = session_id
+
+
+class TurnNotKept(EchoError):
+    """The session cannot be taken up after that turn; it can after `first` to `last`, if that is a range."""
+
+    def __init__(self, turn: int, first: int, last: int) -> None:
+        kept = f"from {first} to {last}" if first <= last else "none, since all of its turns were trimmed away"
+        super().__init__(f"the session cannot be forked after turn {turn}; possible: {kept}")
+        self.turn = turn
+        self.first = first
+        self.last = last
 
 
 class GenerationError(EchoError):

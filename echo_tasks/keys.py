@@ -20,6 +20,12 @@ WAKE_CHANNEL = "echo:wake"
 OPEN_JOBS = "echo:jobs:open"
 """Sorted set of the jobs that have not ended, by the time they were accepted."""
 
+SESSIONS = "echo:sessions"
+"""Sorted set of the live sessions that count, by the moment until which they live; `inf` while a job is open."""
+
+MEMORY_COUNTS = "echo:memories:counts"
+"""Hash: how many memories have been stored, recalled, dropped and consolidated, and how often they were searched."""
+
 WORKERS = "echo:workers"
 """Set of the nodes that have announced themselves; a node without a record is gone."""
 
@@ -45,7 +51,7 @@ def events(job_id: str) -> str:
 
 
 def session(session_id: str) -> str:
-    """Hash: how many turns a session has had, and a digest of them."""
+    """Hash: a session's times and counts, a digest of its turns, and one of its memories."""
     return f"echo:session:{session_id}"
 
 
@@ -76,6 +82,22 @@ def flight(flight_id: str) -> str:
 def session_tag(session_id: str) -> str:
     """Tag of all cached values that know what was said in a session."""
     return f"session:{session_id}"
+
+
+def memories(session_id: str) -> str:
+    """Hash: a session's memories by their ids, as JSON."""
+    return f"echo:session:{session_id}:memories"
+
+
+def accesses(session_id: str) -> str:
+    """Hash: how often and when each of a session's memories was recalled last, as `count:ID` and `last:ID`."""
+    return f"echo:session:{session_id}:accesses"
+
+
+def of_session(session_id: str) -> list[str]:
+    """All keys that a script needs to touch a session, in the order in which `lua/session.lua` takes them."""
+    named = (session, turns, line, memories, accesses)
+    return [*(key(session_id) for key in named), SESSIONS]
 
 
 def idempotency(key: str) -> str:

@@ -8,7 +8,7 @@ BrokerUnavailable when the broker cannot be reached or has no room.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import redis
@@ -16,17 +16,19 @@ import redis
 from echo_tasks import keys
 from echo_tasks.answers import Flight
 from echo_tasks.connections import broker_faults
-from echo_tasks.errors import IdempotencyConflict, JobNotFound
+from echo_tasks.errors import IdempotencyConflict, JobNotFound, SessionLimitReached
 from echo_tasks.events import EVENTS_KEPT
+from echo_tasks.memories import MEMORIES_KEPT, written
 from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, Past, Stamp, StepOutput, Turn
 from echo_tasks.scripts import script
+from echo_tasks.sessions import SessionBounds
 
 PUBLISHING_S = 5
 """How long a job's messages may be on their way before a replay takes its maker for dead and sends them."""
 
 
-TURNS_KEPT = 128
-"""How many of a session's latest turns are kept for its prompts."""
+_NO_TURN = ("", "")
+"""What `lua/finish.lua` takes for a job that leaves its session no turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,13 @@ class NothingToDo:
 class Ledger:
     """The records of the jobs on one broker. Threads and greenlets may share it."""
 
-    def __init__(self, client: redis.Redis, *, retention_s: int, session_s: int) -> None:
+    def __init__(
+        self, client: redis.Redis, *, retention_s: int, session_s: int, bounds: SessionBounds | None = None
+    ) -> None:
         self._redis = client
         self._retention_s = retention_s
         self._session_s = session_s
+        self._bounds = bounds or SessionBounds()
         self._create = script(client, "create")
         self._abandon = script(client, "abandon")
         self._claim = script(client, "claim")
@@ -85,10 +90,11 @@ class Ledger:
         self._lead = script(client, "lead")
         self._followers = script(client, "followers")
 
-    def create(self, spec: JobSpec, idempotency: Idempotency | None = None) -> Created:
+    def create(self, spec: JobSpec, idempotency: Idempotency | None = None, *, names_session: bool = True) -> Created:
         """Write a new job with status `queued` at the end of its session's line, or find that made under the same key.
 
-        Raises IdempotencyConflict when the key belongs to a job with another fingerprint.
+        `names_session`: its client has named the session, which counts as live from now on. Raises IdempotencyConflict
+        when the key belongs to a job with another fingerprint, and SessionLimitReached.
         """
         key, fingerprint = (idempotency.key, idempotency.fingerprint) if idempotency else ("", "")
         with broker_faults():
@@ -98,7 +104,7 @@ class Ledger:
                     keys.OPEN_JOBS,
                     keys.events(spec.job_id),
                     keys.idempotency(key),
-                    keys.line(spec.session_id),
+                    *keys.of_session(spec.session_id),
                 ],
                 args=[
                     spec.job_id,
@@ -108,10 +114,16 @@ class Ledger:
                     fingerprint,
                     PUBLISHING_S,
                     EVENTS_KEPT,
+                    spec.session_id,
+                    "1" if names_session else "",
+                    self._bounds.live,
+                    self._session_s,
                 ],
             )
         if reply[0] == "created":
             return Created(spec.job_id, is_new=True, published=False)
+        if reply[0] == "full":
+            raise SessionLimitReached(self._bounds.live, int(reply[1]))
         _, job_id, known_fingerprint, published = reply
         if known_fingerprint != fingerprint:
             raise IdempotencyConflict(key, job_id)
@@ -123,9 +135,10 @@ class Ledger:
         Jobs of one session run one at a time, in the order in which they were accepted. A job that was let go without
         its messages ever being taken is let go again.
         """
-        session = [keys.session(session_id), keys.line(session_id)]
         with broker_faults():
-            reply = self._release(keys=session, args=[keys.job(""), PUBLISHING_S])
+            reply = self._release(
+                keys=keys.of_session(session_id), args=[keys.job(""), PUBLISHING_S, session_id, self._session_s]
+            )
         return _spec(*reply) if reply else None
 
     def lead(self, turn: JobSpec, flight: Flight) -> str:
@@ -143,7 +156,7 @@ class Ledger:
         """The open jobs that wait for this one's answer."""
         with broker_faults():
             flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job("")])
-        return [_spec(*flat[at : at + 3]) for at in range(0, len(flat), 3)]
+        return [_spec(*flat[at : at + 5]) for at in range(0, len(flat), 5)]
 
     def disband(self, job_id: str) -> None:
         """Nobody waits for the job any more."""
@@ -157,9 +170,9 @@ class Ledger:
 
     def abandon(self, spec: JobSpec) -> bool:
         """Forget a job whose client is told that it was not accepted; false when it has started already."""
-        record = [keys.job(spec.job_id), keys.OPEN_JOBS, keys.events(spec.job_id), keys.line(spec.session_id)]
+        record = [keys.job(spec.job_id), keys.OPEN_JOBS, keys.events(spec.job_id), *keys.of_session(spec.session_id)]
         with broker_faults():
-            return bool(self._abandon(keys=record, args=[spec.job_id]))
+            return bool(self._abandon(keys=record, args=[spec.job_id, spec.session_id, self._session_s]))
 
     def claim(self, job_id: str, step: str) -> Claim | NothingToDo:
         """Take up a step: the job's first claim starts it. What has ended or is recorded is not run again."""
@@ -175,7 +188,7 @@ class Ledger:
         at, *fields = rest
         record = dict(zip(fields[::2], fields[1::2], strict=True))
         return Claim(
-            spec=_spec(record["spec"], record["past_turns"], record["past_digest"]),
+            spec=_spec(record["spec"], *(record.get(f"past_{name}") for name in Past.model_fields)),
             outputs={
                 name: StepOutput.model_validate_json(record[field])
                 for name in keys.MEMBRANES
@@ -198,9 +211,9 @@ class Ledger:
     def succeed(self, spec: JobSpec, result: JobResult) -> bool:
         """End the job with its answer, which becomes its session's latest turn; false when it had ended.
 
-        Raises JobNotFound.
+        What the answer told and used of memories is noted with it. Raises JobNotFound.
         """
-        turn = Turn(user=spec.input_text, assistant=result.response_text)
+        turn = _turn(spec, result, self._bounds)
         return self._end(spec, JobStatus.SUCCEEDED, "result", result.model_dump_json(), turn) is None
 
     def fail(self, spec: JobSpec, error: JobError) -> bool:
@@ -240,14 +253,14 @@ class Ledger:
 
     def turns(self, spec: JobSpec) -> list[Turn]:
         """The turns of its session that a job knows, oldest first, as far as they are kept."""
-        if not spec.past.turns:
+        if spec.past.turns == spec.past.gone:
             return []
         session = [keys.session(spec.session_id), keys.turns(spec.session_id)]
         with broker_faults():
             return [Turn.model_validate_json(turn) for turn in self._recall(keys=session, args=[spec.past.turns])]
 
     def _end(
-        self, job: JobSpec | Job, status: JobStatus, event: str, data: str, turn: Turn | None = None
+        self, job: JobSpec | Job, status: JobStatus, event: str, data: str, turn: Sequence[str | int] = _NO_TURN
     ) -> JobStatus | None:
         """The status in which it had ended before, if it had."""
         field, value = ("", "") if event == "status" else (event, data)
@@ -257,9 +270,8 @@ class Ledger:
                     keys.job(job.job_id),
                     keys.OPEN_JOBS,
                     keys.events(job.job_id),
-                    keys.session(job.session_id),
-                    keys.turns(job.session_id),
-                    keys.line(job.session_id),
+                    *keys.of_session(job.session_id),
+                    keys.MEMORY_COUNTS,
                 ],
                 args=[
                     job.job_id,
@@ -271,9 +283,9 @@ class Ledger:
                     keys.WAKE_CHANNEL,
                     EVENTS_KEPT,
                     self._retention_s,
-                    turn.model_dump_json() if turn else "",
-                    TURNS_KEPT,
+                    job.session_id,
                     self._session_s,
+                    *turn,
                 ],
             )
         if not reply:
@@ -281,9 +293,27 @@ class Ledger:
         return None if reply[0] == "1" else JobStatus(reply[1])
 
 
-def _spec(text: str, turns: str, digest: str) -> JobSpec:
+def _spec(text: str, turns: str | None, gone: str | None, digest: str | None, memories: str | None) -> JobSpec:
     """A job's spec, which is fixed when it is accepted, with its past, which is when it is let go."""
-    return JobSpec.model_validate_json(text).model_copy(update={"past": Past(turns=int(turns), digest=digest)})
+    past = Past(turns=int(turns or 0), gone=int(gone or 0), digest=digest or "", memories=memories or "")
+    return JobSpec.model_validate_json(text).model_copy(update={"past": past})
+
+
+def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:
+    """The turn that an answer makes, as `lua/finish.lua` takes it: from a cached one's mark to the new memories."""
+    turn = Turn(user=spec.input_text, assistant=result.response_text, tokens=result.turn_tokens)
+    return [
+        "1" if result.cache_hit else "",
+        json.dumps(turn.model_dump() | {"job_id": spec.job_id}, ensure_ascii=False),
+        turn.model_dump_json(include={"user", "assistant"}),
+        turn.tokens,
+        bounds.turns,
+        bounds.tokens,
+        MEMORIES_KEPT,
+        len(result.memories_used),
+        *result.memories_used,
+        *(written(draft, spec.job_id, spec.tags) for draft in result.memories_made),
+    ]
 
 
 def _stamp(text: str) -> Stamp:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -34,7 +34,7 @@ def _short_in_bytes(text: str) -> str:
 
 
 def distinct(items: list[Any]) -> list[Any]:
-    """The items, for a field that takes none twice; raises ValueError."""
+    """The items, if no two are equal; raises ValueError."""
     if len(set(items)) != len(items):
         raise ValueError("items must differ")
     return items
@@ -93,10 +93,16 @@ class JobRequest(Message):
 
 
 class Past(Message):
-    """What of its session a job knows: so many turns, and a digest of them all."""
+    """What of its session a job knows: so many turns, of which the first are `gone`, and digests.
+
+    `digest` is of all turns, `memories` of what is remembered of them; equal pasts are of equal contents, whatever the
+    sessions' ids.
+    """
 
     turns: int = 0
+    gone: int = 0
     digest: str = ""
+    memories: str = ""
 
 
 class JobSpec(JobRequest):
@@ -174,6 +180,19 @@ class Turn(Stored):
 
     user: str
     assistant: str
+    tokens: int = 0
+
+
+MemoryType = Literal["declarative", "procedural", "episodic", "intentional"]
+"""Facts; how things are done; what happened; what is to be done."""
+
+
+class MemoryDraft(Stored):
+    """Something worth remembering that a user said; `importance` is from 0 to 1."""
+
+    content: str
+    memory_type: MemoryType
+    importance: float
 
 
 class StepOutput(Stored):
@@ -189,7 +208,10 @@ class StepOutput(Stored):
 
 
 class JobResult(Stored):
-    """The answer of a job; `membrane_outputs` and `cognitive_metadata` are by membrane."""
+    """The answer of a job; `membrane_outputs` and `cognitive_metadata` are by membrane.
+
+    The last three fields go into its session: how long the exchange is, what it told, and which memories it used.
+    """
 
     session_id: str
     response_text: str
@@ -199,6 +221,9 @@ class JobResult(Stored):
     cache_hit: bool = Field(False, description="whether it was generated for another job")
     cache_tier: str | None = Field(None, description="where it was found: l1, l2, l3; collapsed: in an equal job's end")
     usage: Usage = Usage()
+    turn_tokens: int = 0
+    memories_made: list[MemoryDraft] = Field(default_factory=list)
+    memories_used: list[str] = Field(default_factory=list, description="ids")
 
     def for_another(self, session_id: str, *, tier: str, elapsed_ms: float) -> JobResult:
         """The same answer for a job of another session, for which nothing was generated."""

@@ -1,4 +1,4 @@
-"""The ledger's Lua scripts: each is a file of `lua/`, after the prelude that all of them share."""
+"""The ledger's Lua scripts: each is a file of `lua/`, after what all of them share."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ def script(client: redis.Redis, name: str) -> Script:
 @cache
 def _source(name: str) -> str:
     folder = files("echo_tasks") / "lua"
-    return "\n".join((folder / part).read_text() for part in ("prelude.lua", f"{name}.lua"))
+    return "\n".join((folder / part).read_text() for part in ("prelude.lua", "session.lua", f"{name}.lua"))

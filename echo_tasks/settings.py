@@ -91,7 +91,14 @@ class Settings(BaseModel):
         86400, ge=60, description="seconds that a finished job, its events and its idempotency key are kept"
     )
     session_timeout_minutes: int = Field(
-        30, ge=1, description="minutes that a session's turns are kept after the latest of them"
+        30, ge=1, description="minutes that a session, its turns and its memories are kept after its last activity"
+    )
+    max_concurrent_sessions: int = Field(
+        100, ge=1, description="sessions that clients name and that may live at a time; one more is refused with 429"
+    )
+    history_turns: int = Field(128, ge=1, description="turns of a session that are kept; more drop its older half")
+    history_tokens: int = Field(
+        8192, ge=1, description="tokens of a session's turns that are kept; more drop its older half"
     )
     enable_caching: bool = Field(True, description="answer a job again from the cache")
     cache_ttl_seconds: int = Field(300, ge=1, le=604800, description="seconds that a cached answer is good for")

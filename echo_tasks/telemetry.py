@@ -16,6 +16,9 @@ HTTP_SECONDS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
 
+ACTIVE_SESSIONS = ("deep_echo_active_sessions", "cognitive_service_active_sessions")
+"""Gauges of the farm, not of a process: the original document has two names for the number of live sessions."""
+
 ENGINE_REQUESTS = Counter(
     "echo_engine_requests_total",
     "Sequences that have left the engine, by outcome: stop, length, read, cancelled, deadline, failed.",

@@ -13,6 +13,7 @@ from processes import Site
 from bench import untrained
 from echo_tasks import connections
 from echo_tasks.ledger import Ledger
+from echo_tasks.sessions import SessionBounds
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,7 @@ def talkative(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Site:
     """The shared site. Tests keep apart by their jobs' ids and their keys."""
     env = {"ECHO_SLOTS": "4", "ECHO_MAX_PROMPT_TOKENS": "4096", "ECHO_MODEL": str(talkative)}
+    env["MAX_CONCURRENT_SESSIONS"] = "10000"  # tests leave theirs behind
     return Site(tmp_path_factory.mktemp("site"), env)
 
 
@@ -62,4 +64,4 @@ def broker(broker_url: str) -> Iterator[redis.Redis]:
 @pytest.fixture
 def ledger(broker: redis.Redis) -> Ledger:
     """A ledger on the broker."""
-    return Ledger(broker, retention_s=600, session_s=600)
+    return Ledger(broker, retention_s=600, session_s=600, bounds=SessionBounds(live=10_000))

@@ -24,12 +24,18 @@ class Speaker(Protocol):
     def answer(self, session: str, history: Sequence[Turn], text: str) -> str:
         """What is said to `text` after the turns of `history`."""
 
+    def leave(self, session: str) -> None:
+        """The conversation is over."""
+
 
 class Membranes:
     """The membranes and integration, greedily, on an engine of this process: what a farm answers."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def leave(self, session: str) -> None:
+        """Nothing was kept of it."""
 
     def answer(self, session: str, history: Sequence[Turn], text: str) -> str:
         spec = JobSpec(job_id="", session_id="s", input_text=text)
@@ -52,6 +58,9 @@ class Chat:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    def leave(self, session: str) -> None:
+        """Nothing was kept of it."""
 
     def answer(self, session: str, history: Sequence[Turn], text: str) -> str:
         said = "".join(f"User: {turn.user}\n\nAssistant: {turn.assistant}\n\n" for turn in history)
@@ -90,3 +99,4 @@ def _judged(case: Case, speaker: Speaker, session: str) -> Iterator[Judgement]:
         history.append(Turn(user=exchange.user, assistant=answer))
         if number >= first:
             yield Judgement(exchange.user, exchange.answer, answer)
+    speaker.leave(session)

@@ -16,9 +16,11 @@ from echo_tasks.answers import Answers
 from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
+from echo_tasks.memories import Memories
 from echo_tasks.messages import WorkerRecord
 from echo_tasks.publishing import Publisher
 from echo_tasks.registry import Registry
+from echo_tasks.sessions import SessionBounds
 from workers import model
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
@@ -75,6 +77,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             redis,
             retention_s=self._settings.job_retention_s,
             session_s=60 * self._settings.session_timeout_minutes,
+            bounds=SessionBounds.of(self._settings),
         )
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         heartbeat = Heartbeat(Registry(connections.impatient(self._settings.broker)), self._record(worker))
@@ -90,6 +93,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 writer,
                 node=worker.hostname,
                 model_id=loaded.model_id,
+                memories=Memories(redis),
+                count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
                 answers=self._answers(assembly) if self._settings.enable_caching else None,
             )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from celery.exceptions import Reject
@@ -19,6 +19,7 @@ from echo_tasks.errors import (
     RequestRejected,
 )
 from echo_tasks.ledger import Claim, Ledger
+from echo_tasks.memories import Memories, Memory
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Turn, Usage
 from echo_tasks.publishing import HIGHEST, Publisher
 from workers import calls, membranes
@@ -44,6 +45,8 @@ class Steps:
         *,
         node: str,
         model_id: str,
+        memories: Memories,
+        count_tokens: Callable[[str], int],
         answers: Answers | None = None,
     ) -> None:
         """`answers` is None where none are cached."""
@@ -53,6 +56,8 @@ class Steps:
         self._writer = writer
         self._node = node
         self._model_id = model_id
+        self._memories = memories
+        self._count_tokens = count_tokens
         self._answers = answers
         self._dispatcher = Dispatcher(ledger, publisher, answers)
 
@@ -114,7 +119,15 @@ class Steps:
             self._ledger.fail(spec, error)
             return
         elapsed_ms = 1000 * claim.running_s + _ms_since(started)
-        result = compose(spec, outputs, output, elapsed_ms=elapsed_ms, model_id=self._model_id)
+        said = past_of([Turn(user=spec.input_text, assistant=output.text)]).text
+        result = compose(
+            spec,
+            outputs,
+            output,
+            elapsed_ms=elapsed_ms,
+            model_id=self._model_id,
+            turn_tokens=self._count_tokens(said),
+        )
         if self._answers and claim.stamp is not None and not failed:
             # before the job ends: who has read an answer and asks again, finds it
             self._answers.keep(spec, result, claim.stamp)
@@ -138,12 +151,12 @@ class Steps:
             history = self._ledger.turns(spec)
             call = calls.current()
             with self._writer.stream(spec.job_id, step, call.cancelled) as stream:
-                prompt = self._fitting(membrane.prompts(spec, history, outputs))
+                prompt = self._fitting(membrane.prompts(spec, history, outputs, self._remembered(spec, step)))
                 generation = self._engine.submit(_request(spec, prompt, stream, call)).result()
             if generation.finish_reason == "cancelled":
                 log.info("step cancelled", tokens=len(generation.tokens))
                 return self._failed("cancelled", started)
-            fields = membrane.fields(spec, generation)
+            fields = {**membrane.fields(spec, generation), **prompt.fields}
         except (BrokerUnavailable, EngineStopped):
             raise
         except Exception as error:
@@ -168,6 +181,10 @@ class Steps:
             node=self._node,
             elapsed_ms=_ms_since(started),
         )
+
+    def _remembered(self, spec: JobSpec, step: str) -> Sequence[Memory]:
+        """What the step may recall of its session, beside the turns."""
+        return self._memories.of([spec.session_id]) if step == "memory" and spec.past.memories else []
 
     def _failed(self, reason: str, started: float, *, rejected: bool = False) -> StepOutput:
         return StepOutput(error=reason, rejected=rejected, node=self._node, elapsed_ms=_ms_since(started))

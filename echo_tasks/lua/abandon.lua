@@ -1,10 +1,17 @@
 -- Forget a job that its client is told was not accepted, and free its idempotency key, unless it has started.
--- KEYS: record, open jobs, events, its session's line     ARGV: job id
--- Returns 1 when the job is gone.
+-- KEYS: record, open jobs, events, its session's     ARGV: job id, session id, seconds that a session is kept
+-- A session that there is for this job alone goes with it. Returns 1 when the job is gone.
+local s = session_at(4)
 if redis.call('HGET', KEYS[1], 'status') ~= 'queued' then return 0 end
 local key = redis.call('HGET', KEYS[1], 'idempotency')
 if key then redis.call('DEL', key) end
 redis.call('DEL', KEYS[1], KEYS[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('LREM', KEYS[4], 1, ARGV[1])
+redis.call('LREM', s.line, 1, ARGV[1])
+local has_more = redis.call('HINCRBY', s.record, 'jobs', -1) > 0
+if not has_more and not redis.call('HGET', s.record, 'opened') and not redis.call('HGET', s.record, 'turns') then
+  redis.call('DEL', s.record)
+  redis.call('ZREM', s.live, ARGV[2])
+end
+renew(s, ARGV[2], now(), ARGV[3])
 return 1

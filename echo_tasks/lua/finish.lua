@@ -1,28 +1,51 @@
 -- End a job, once: compare-and-set from any open status to a final one.
--- KEYS: record, open jobs, events, session, its turns, its line
+-- KEYS: record, open jobs, events, its session's, counts of memories
 -- ARGV: job id, final status, field ('result', 'error' or ''), its value, event kind, event data, wake channel,
---       events kept, retention in seconds, the session's new turn or '', turns kept, seconds that a session is kept
+--       events kept, retention in seconds, session id, seconds that a session is kept, '1' for a cached answer,
+--       the session's new turn or '', what its digest is made of, its tokens, turns kept, their tokens kept,
+--       memories kept, how many it used, their ids, and the new ones as JSON objects
+-- A session that has been deleted meanwhile is not brought back.
 -- Returns {'1', status} when this call ended the job, {'0', status} when it had ended, {} when it is unknown.
-local status = redis.call('HGET', KEYS[1], 'status')
-if not status then return {} end
-if ended(status) then return {'0', status} end
-redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished_at', now())
+local known = redis.call('HMGET', KEYS[1], 'status', 'started_at', 'released_at')
+if not known[1] then return {} end
+if ended(known[1]) then return {'0', known[1]} end
+local s, at = session_at(4), now()
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) end
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('LREM', KEYS[6], 1, ARGV[1])
 emit(KEYS[3], ARGV[8], ARGV[5], ARGV[6])
-local key = redis.call('HGET', KEYS[1], 'idempotency')
-if key then redis.call('EXPIRE', key, ARGV[9]) end
-redis.call('EXPIRE', KEYS[1], ARGV[9])
-redis.call('EXPIRE', KEYS[3], ARGV[9])
-if ARGV[10] ~= '' then
-  local digest = redis.call('HGET', KEYS[4], 'digest') or ''
-  redis.call('HINCRBY', KEYS[4], 'turns', 1)
-  redis.call('HSET', KEYS[4], 'digest', redis.sha1hex(digest .. ARGV[10]))
-  redis.call('RPUSH', KEYS[5], ARGV[10])
-  redis.call('LTRIM', KEYS[5], -ARGV[11], -1)
-  redis.call('EXPIRE', KEYS[4], ARGV[12])
-  redis.call('EXPIRE', KEYS[5], ARGV[12])
-end
+close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[9])
+redis.call('LREM', s.line, 1, ARGV[1])
 redis.call('PUBLISH', ARGV[7], ARGV[1] .. ' end')
+if redis.call('EXISTS', s.record) == 0 then return {'1', ARGV[2]} end
+
+if ARGV[2] ~= 'cancelled' then
+  local elapsed_us = math.floor(1e6 * (tonumber(at) - tonumber(known[2] or known[3] or at)))
+  redis.call('HINCRBY', s.record, 'processing_us', elapsed_us)
+  redis.call('HINCRBY', s.record, ARGV[2], 1)
+  if ARGV[12] == '1' then redis.call('HINCRBY', s.record, 'cache_hits', 1) end
+end
+if ARGV[13] ~= '' then
+  local turn = append_turn(s, ARGV[13], ARGV[14], ARGV[15], at, ARGV[16], ARGV[17])
+  local first_new = 20 + ARGV[19]
+  for i = 20, first_new - 1 do
+    if redis.call('HEXISTS', s.memories, ARGV[i]) == 1 then
+      redis.call('HINCRBY', s.accesses, 'count:' .. ARGV[i], 1)
+      redis.call('HSET', s.accesses, 'last:' .. ARGV[i], at)
+      redis.call('HINCRBY', KEYS[10], 'recalled', 1)
+    end
+  end
+  for i = first_new, #ARGV do
+    local id = string.format('%d-%d', turn, i - first_new + 1)
+    redis.call('HSET', s.memories, id, extended(ARGV[i], string.format('"id":"%s","turn":%d,"made_at":%s', id, turn, at)))
+    redis.call('HINCRBY', KEYS[10], 'stored', 1)
+  end
+  if #ARGV >= first_new then
+    local memories = memories_of(s)
+    while #memories > tonumber(ARGV[18]) do
+      forget(s, table.remove(memories, 1).id)
+      redis.call('HINCRBY', KEYS[10], 'dropped', 1)
+    end
+    digest_memories(s, memories)
+  end
+end
+renew(s, ARGV[10], at, ARGV[11])
 return {'1', ARGV[2]}

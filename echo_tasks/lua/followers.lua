@@ -1,11 +1,11 @@
 -- The jobs that wait for another one's answer and have not ended.
 -- KEYS: followers     ARGV: what the keys of records begin with
--- Returns spec, turns, digest for each.
+-- Returns spec, turns, turns not kept, digest, digest of memories for each.
 local found = {}
 for _, job in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-  local record = redis.call('HMGET', ARGV[1] .. job, 'status', 'spec', 'past_turns', 'past_digest')
+  local record = redis.call('HMGET', ARGV[1] .. job, 'status', 'spec', 'past_turns', 'past_gone', 'past_digest', 'past_memories')
   if record[1] and not ended(record[1]) then
-    for i = 2, 4 do table.insert(found, record[i]) end
+    for i = 2, 6 do table.insert(found, record[i]) end
   end
 end
 return found

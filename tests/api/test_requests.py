@@ -26,8 +26,15 @@ from echo_tasks.settings import Settings, load
 
 @pytest.fixture(scope="session")
 def settings(site: Site, broker_url: str, store_url: str) -> Settings:
-    env = {"BROKER_URL": broker_url, "CACHE_URL": store_url, "SERVICE_TIMEOUT": "1", "ECHO_VAR": site.env["ECHO_VAR"]}
-    return load(env)
+    return load(
+        {
+            "BROKER_URL": broker_url,
+            "CACHE_URL": store_url,
+            "ECHO_VAR": site.env["ECHO_VAR"],
+            "SERVICE_TIMEOUT": "1",
+            "MAX_CONCURRENT_SESSIONS": "10000",  # tests leave theirs behind
+        }
+    )
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import redis
 
 from echo_tasks import keys
 from echo_tasks.answers import answer_key
-from echo_tasks.ledger import PUBLISHING_S, TURNS_KEPT, Claim, Ledger, NothingToDo
+from echo_tasks.ledger import PUBLISHING_S, Claim, Ledger, NothingToDo
 from echo_tasks.messages import JobError, JobResult, JobSpec, Past, Turn
 
 pytestmark = pytest.mark.farm
@@ -152,11 +152,13 @@ def test_jobs_that_fail_or_are_cancelled_are_no_turns(ledger: Ledger, session_id
 
 
 def test_the_latest_turns_are_kept(ledger: Ledger, broker: redis.Redis, session_id: str) -> None:
-    """Of a long session the latest turns remain, and a job still knows no later ones than its own past."""
-    specs = [said(ledger, session_id, f"text {number}", "yes") for number in range(TURNS_KEPT + 4)]
-    assert broker.llen(keys.turns(session_id)) == TURNS_KEPT
-    assert [turn.user for turn in ledger.turns(specs[-1])] == [f"text {n}" for n in range(4, TURNS_KEPT + 3)]
+    """Past the bound the older half goes at once, and a job still knows no later ones than its own past."""
+    specs = [said(ledger, session_id, f"text {number}", "yes") for number in range(132)]
+    assert broker.llen(keys.turns(session_id)) == 64 + 3
+    assert [turn.user for turn in ledger.turns(specs[-1])] == [f"text {n}" for n in range(65, 131)]
     assert ledger.turns(specs[2]) == []  # all that it knew is gone
+    assert (specs[128].past.turns, specs[128].past.gone) == (128, 0)
+    assert (specs[129].past.turns, specs[129].past.gone) == (129, 65)
 
 
 def test_a_session_expires_after_its_latest_turn(ledger: Ledger, broker: redis.Redis, session_id: str) -> None:

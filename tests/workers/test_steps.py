@@ -19,6 +19,7 @@ from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError, RequestRejected
 from echo_tasks.events import Events
 from echo_tasks.ledger import Claim, Ledger
+from echo_tasks.memories import Memories
 from echo_tasks.messages import JobSpec, JobStatus, StepOutput
 from echo_tasks.publishing import Publisher
 from workers import calls
@@ -77,6 +78,8 @@ class Bench:
             node="bench",
             model_id="m",
             answers=self.answers,
+            memories=Memories(self.broker),
+            count_tokens=len,
         )
 
     def kept(self, job_id: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from echo_tasks import ranking
 from workers.membranes.grammar import Grammar
 from workers.membranes.integration import Integration
 from workers.membranes.memory import Memory
@@ -25,6 +26,9 @@ def named(name: str) -> Membrane:
 
 
 def fingerprint(folder: Path = Path(__file__).parent) -> str:
-    """SHA-256 of the membranes' code: an answer that other templates or rules made is another answer."""
-    sources = sorted(folder.glob("*.py"))
+    """SHA-256 of the membranes' code: an answer that other templates or rules made is another answer.
+
+    How memories are ranked decides what a prompt recalls.
+    """
+    sources = [*sorted(folder.glob("*.py")), Path(ranking.__file__)]
     return hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from echo_tasks.memories import Memory
 from echo_tasks.messages import JobSpec, StepOutput, Turn
 from workers.membranes.prompt import Prompt, chat
 from workers.sequence import Generation
@@ -21,7 +22,13 @@ class Grammar:
 
     name = "grammar"
 
-    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[Prompt]:
+    def prompts(
+        self,
+        spec: JobSpec,
+        history: Sequence[Turn],
+        outputs: Mapping[str, StepOutput],
+        memories: Sequence[Memory] = (),
+    ) -> Sequence[Prompt]:
         return [chat(_SYSTEM, spec.input_text)]
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:

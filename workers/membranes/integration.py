@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from echo_tasks.memories import Memory
 from echo_tasks.messages import JobSpec, StepOutput, Turn
 from workers.membranes.prompt import Prompt, chat, recent, shortened
 from workers.sequence import Generation
@@ -20,7 +21,13 @@ class Integration:
 
     name = "integration"
 
-    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[Prompt]:
+    def prompts(
+        self,
+        spec: JobSpec,
+        history: Sequence[Turn],
+        outputs: Mapping[str, StepOutput],
+        memories: Sequence[Memory] = (),
+    ) -> Sequence[Prompt]:
         longest, *shorter = (_system(outputs, limit) for limit in NOTE_LIMITS)
         fewer_turns = [chat(longest, spec.input_text, turns, is_template=False) for turns in recent(history)]
         return fewer_turns + [chat(system, spec.input_text, is_template=False) for system in shorter]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Protocol
 
+from echo_tasks.memories import Memory
 from echo_tasks.messages import JobSpec, StepOutput, Turn
 from workers.sequence import Generation
 
@@ -17,10 +18,14 @@ STOP = ("\n\nUser:", "\n\nSystem:", "\n\nAssistant:")
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A text for the model, and where in it, in characters, beginnings end that other prompts are likely to share."""
+    """A text for the model, and where in it, in characters, beginnings end that other prompts are likely to share.
+
+    `fields` are told with the answer to it.
+    """
 
     text: str
     marks: tuple[int, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Membrane(Protocol):
@@ -28,11 +33,17 @@ class Membrane(Protocol):
 
     name: str
 
-    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[Prompt]:
+    def prompts(
+        self,
+        spec: JobSpec,
+        history: Sequence[Turn],
+        outputs: Mapping[str, StepOutput],
+        memories: Sequence[Memory] = (),
+    ) -> Sequence[Prompt]:
         """The prompt for the model, and then shorter ones in case it is too long for it.
 
         `history` are the session's turns before this one, oldest first; `outputs` are those of the membranes
-        that came before.
+        that came before; `memories` is what the session remembers.
         """
 
     def fields(self, spec: JobSpec, generation: Generation) -> dict[str, Any]:

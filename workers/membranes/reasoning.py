@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from echo_tasks.memories import Memory
 from echo_tasks.messages import JobSpec, StepOutput, Turn
 from workers.membranes.prompt import Prompt, chat, recent
 from workers.sequence import Generation
@@ -28,7 +29,13 @@ class Reasoning:
 
     name = "reasoning"
 
-    def prompts(self, spec: JobSpec, history: Sequence[Turn], outputs: Mapping[str, StepOutput]) -> Sequence[Prompt]:
+    def prompts(
+        self,
+        spec: JobSpec,
+        history: Sequence[Turn],
+        outputs: Mapping[str, StepOutput],
+        memories: Sequence[Memory] = (),
+    ) -> Sequence[Prompt]:
         system = f"Think step by step, by {kind_of(spec.input_text)} reasoning, then say what follows."
         return [chat(system, spec.input_text, turns) for turns in recent(history)]
 

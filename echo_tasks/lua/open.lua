@@ -1,0 +1,10 @@
+-- Make a session by its client's wish.
+-- KEYS: the session's     ARGV: its id, live sessions at most, seconds that it is kept
+-- Returns {'opened'}, {'exists'}, or {'full', seconds until one may go}.
+local s, at = session_at(1), now()
+if redis.call('EXISTS', s.record) == 1 then return {'exists'} end
+if not has_room(s.live, ARGV[1], at, ARGV[2]) then return {'full', room_in(s.live, at, ARGV[3])} end
+begin(s, ARGV[1], at, true)
+redis.call('HSET', s.record, 'opened', 1)
+renew(s, ARGV[1], at, ARGV[3])
+return {'opened'}
