@@ -1,0 +1,60 @@
+"""What tests of caches share: a clock to set, keys of their own, clients, and processes beside this one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+from processes import Site
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+Another = Callable[[], ProcessPoolExecutor]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the keys and tags of this test alone begin with."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[redis.Redis]:
+    """A client of the farm's store that leaves bytes as they are."""
+    client = redis.Redis.from_url(store_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Site:
+    """Servers that this test may kill."""
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def another() -> Iterator[Another]:
+    """Begin another process, which runs what is submitted to it, in order."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")))
