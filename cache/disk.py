@@ -16,7 +16,7 @@ from diskcache.core import MODE_BINARY, MODE_RAW, UNKNOWN
 
 from cache import frames
 from cache.policies import PolicyName
-from cache.tier import MISS, DamagedEntry, Entry, Miss, Size, Tier, TierFault
+from cache.tier import MISS, DamagedEntry, Entry, Miss, Size, Tier, TierFault, key_bytes
 
 _PATIENCE_S = 1.0
 """How long a process waits for another one that writes."""
@@ -40,19 +40,19 @@ def _here(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 class RawDisk(diskcache.Disk):  # type: ignore[misc]
-    """Bytes under text, and nothing else: diskcache would pickle the rest, and unpickle whatever lies on the disk.
+    """Bytes under bytes, and nothing else: diskcache would pickle the rest, and unpickle whatever lies on the disk.
 
     See CVE-2025-69872. Raises TypeError for what it will not write, DamagedFrame for what it will not read.
     """
 
     def put(self, key: object) -> Any:
-        if type(key) is not str:
-            raise TypeError(f"a key is text, not {type(key).__name__}")
+        if type(key) is not bytes:
+            raise TypeError(f"a key is bytes, not {type(key).__name__}")
         return super().put(key)
 
     def get(self, key: object, raw: bool) -> Any:
-        if not raw or type(key) is not str:
-            raise frames.DamagedFrame("a pickled key")
+        if not raw or type(key) is not bytes:
+            raise frames.DamagedFrame("a key that is not bytes")
         return key
 
     def store(self, value: object, read: bool, key: object = UNKNOWN) -> Any:
@@ -97,7 +97,7 @@ class DiskTier(Tier):
 
     def get(self, key: str) -> Entry | Miss:
         try:  # not by `_faults`, which would cost a sixth of a hit
-            body, head = self._run(self._cache().get, key, None, tag=True)
+            body, head = self._run(self._cache().get, key_bytes(key), None, tag=True)
             if body is None:
                 return MISS
             entry = frames.unpack(head if type(head) is bytes else b"", body)
@@ -112,17 +112,17 @@ class DiskTier(Tier):
         left_s = entry.expires_at - self._clock()
         if left_s > 0:
             with self._faults():
-                self._run(self._write, key, entry, left_s)
+                self._run(self._write, self._cache(), key_bytes(key), entry, left_s)
 
     def add(self, key: str, entry: Entry) -> None:
         with self._faults():
-            held = self._run(self._cache().__contains__, key)
+            held = self._run(self._cache().__contains__, key_bytes(key))
         if not held:
             self.set(key, entry)
 
     def delete(self, key: str) -> bool:
         with self._faults():
-            return bool(self._run(self._cache().delete, key))
+            return bool(self._run(self._cache().delete, key_bytes(key)))
 
     def clear(self) -> int:
         with self._faults():
@@ -141,12 +141,11 @@ class DiskTier(Tier):
         if self._opened is not None:
             self._run(self._opened.close)
 
-    def _write(self, key: str, entry: Entry, left_s: float) -> None:
+    def _write(self, cache: diskcache.Cache, key: bytes, entry: Entry, left_s: float) -> None:
         """Keep it, and bring the whole below its bound at once: diskcache itself drops ten entries a write."""
         head, body = frames.pack(entry, compress=False)
         if len(body) > self._limit_bytes:
             return
-        cache = self._cache()
         before = len(cache) + (key not in cache)
         cache.set(key, body, expire=left_s, tag=head)
         if cache.volume() > self._limit_bytes:

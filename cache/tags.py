@@ -17,7 +17,7 @@ import redis
 from redis.exceptions import RedisError
 
 from cache.changes import Change, Changes
-from cache.tier import Stamp, TierFault
+from cache.tier import Stamp, TierFault, key_bytes
 
 LONGEST_TTL_S = 7 * 86400
 """How long a value may be kept: rows of tags outlive all values that carry them."""
@@ -50,7 +50,7 @@ class Tags:
         with self._pipeline(tags) as pipe:
             for tag in tags:
                 pipe.set(_PREFIX + tag, _version(), nx=True).expire(_PREFIX + tag, _ROW_S)
-                pipe.pfadd(_counter(tag), key)
+                pipe.pfadd(_counter(tag), key_bytes(key))
                 pipe.expire(_counter(tag), _ROW_S)
             pipe.mget([_PREFIX + tag for tag in tags])
             versions = self._execute(pipe)[-1]

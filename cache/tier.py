@@ -56,6 +56,11 @@ class DamagedEntry(TierFault):
     """What lay under a key was not what had been written; it is gone now. The tier itself is well."""
 
 
+def key_bytes(key: str) -> bytes:
+    """The key as other programs take it. Any text is one: lone surrogates, too, which come with JSON."""
+    return key.encode("utf-8", "surrogatepass")
+
+
 class Tier(ABC):
     """One tier. Every method may raise TierFault, and nothing else."""
 
