@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -22,6 +23,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def own_database(store_url: str) -> str:
+    """The database that tests of caches clear as they like."""
+    return store_url.removesuffix("/0") + "/9"
 
 
 Another = Callable[[], ProcessPoolExecutor]
@@ -41,8 +47,9 @@ def prefix() -> str:
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[redis.Redis]:
-    """A client of the farm's store that leaves bytes as they are."""
-    client = redis.Redis.from_url(store_url)
+    """A client of an empty database of the farm's store, which leaves bytes as they are."""
+    client = redis.Redis.from_url(own_database(store_url))
+    client.flushdb()
     yield client
     client.close()
 
@@ -58,3 +65,14 @@ def another() -> Iterator[Another]:
     """Begin another process, which runs what is submitted to it, in order."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")))
+
+
+@pytest.fixture
+def in_threads() -> Callable[..., list[Any]]:
+    """Run a function of a number in so many threads at once; what each returned, in order."""
+
+    def run(work: Callable[[int], Any], count: int) -> list[Any]:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(work, range(count)))
+
+    return run
