@@ -9,9 +9,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import diskcache
 from diskcache.core import DBNAME, EVICTION_POLICY, MODE_BINARY, MODE_RAW, UNKNOWN
@@ -23,6 +24,9 @@ from cache.tier import MISS, DamagedEntry, Entry, Miss, Size, Tier, TierFault, k
 _PATIENCE_S = 1.0
 """How long a process waits for another one that writes."""
 
+_FIRST = ("PRAGMA auto_vacuum = FULL", "PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE", "ROLLBACK")
+"""What shows within that time that a database can be opened: diskcache itself would try for a minute."""
+
 _POLICIES: dict[PolicyName, str] = {
     "lru": "least-recently-used",
     "lfu": "least-frequently-used",
@@ -31,8 +35,8 @@ _POLICIES: dict[PolicyName, str] = {
 }
 """What diskcache has that comes nearest. All but `fifo` make every read a write."""
 
-_FAULTS = (sqlite3.Error, OSError, diskcache.Timeout, ValueError, TypeError, KeyError)
-"""What diskcache raises: the last three for rows of its own that it cannot make sense of."""
+_FAULTS = (sqlite3.Error, OSError, diskcache.Timeout, ValueError, TypeError)
+"""What diskcache raises: the last two for rows of its own that it cannot make sense of."""
 
 _PASSING = {
     sqlite3.SQLITE_PERM,
@@ -48,12 +52,11 @@ _PASSING = {
 }
 """What may be well again without anybody's doing; after anything else that sqlite says the database is beyond help."""
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _here(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return call(*args, **kwargs)
+def _here(call: Callable[[], T]) -> T:
+    return call()
 
 
 class RawDisk(diskcache.Disk):  # type: ignore[misc]
@@ -88,8 +91,8 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]
 class DiskTier(Tier):
     """diskcache, bounded in bytes: a value's head lies in the database, its body too or, from 32 KiB on, in a file.
 
-    `run` runs the calls that wait for the disk; a process of greenlets gives those to threads of the system, of which
-    each has one connection.
+    `run` runs the calls that wait for the disk, which take no arguments; a process of greenlets gives those to threads
+    of the system, of which each has one connection.
     """
 
     name = "l3"
@@ -186,12 +189,12 @@ class DiskTier(Tier):
         cache = None
         try:
             cache = self._cache()
-            return self._run(work, cache, *args, **kwargs)  # type: ignore[no-any-return]
+            return self._run(partial(work, cache, *args, **kwargs))  # type: ignore[no-any-return]
         except frames.DamagedFrame as error:
-            self._run(diskcache.Cache.delete, cache, args[0])
+            self._on_disk(diskcache.Cache.delete, args[0])
             raise DamagedEntry(str(error)) from error
         except _FAULTS as error:
-            if _is_broken(error):
+            if _is_broken(error) or (cache is None and self._is_empty()):
                 self._begin_anew(cache)
             raise TierFault(str(error) or repr(error)) from error
 
@@ -206,7 +209,16 @@ class DiskTier(Tier):
     def _open(self) -> diskcache.Cache:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
+        with closing(sqlite3.connect(self._database, timeout=_PATIENCE_S, isolation_level=None)) as database:
+            for statement in _FIRST:
+                database.execute(statement)
         return diskcache.Cache(str(self._folder), timeout=_PATIENCE_S, disk=RawDisk, **self._settings)
+
+    def _is_empty(self) -> bool:
+        """Whether the file was emptied under the hands of those who have it open, whose locks remain."""
+        with suppress(OSError):
+            return os.stat(self._database).st_size == 0
+        return False
 
     def _inode_now(self) -> int | None:
         try:
