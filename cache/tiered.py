@@ -81,7 +81,7 @@ class TieredCache:
     def look_up(self, key: str, *, counted: bool = True) -> Found | None:
         """The value with what is known of it. What a slower tier holds is promoted, with its time and its stamp."""
         held = self._find(key, counted)
-        if held is not None and (not held.entry.stamp or self._is_still_current(key, held)):
+        if held is not None and (not held.entry.stamp or self._is_still_current(key, held, counted)):
             return self._found(held.entry, self._memory.name, held.uses)
         return self._look_deeper(key, counted=counted)
 
@@ -174,10 +174,10 @@ class TieredCache:
             for tier in self._slower[:1]:
                 self._try(tier, None, tier.add, shed, demoted)
 
-    def _is_still_current(self, key: str, held: Held) -> bool:
+    def _is_still_current(self, key: str, held: Held, counted: bool = True) -> bool:
         if self._are_current(held.entry.stamp):
             return True
-        self._memory.reject(key, held)
+        self._memory.reject(key, held, counted)
         return False
 
     def _are_current(self, stamp: Stamp) -> bool:
