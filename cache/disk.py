@@ -141,7 +141,7 @@ class DiskTier(Tier):
                 self._evictions += evicted
 
     def add(self, key: str, entry: Entry) -> None:
-        if not self._on_disk(diskcache.Cache.__contains__, key_bytes(key)):
+        if self.get(key) is MISS:
             self.set(key, entry)
 
     def delete(self, key: str) -> bool:
