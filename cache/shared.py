@@ -24,6 +24,7 @@ class SharedTier(Tier):
     """Framed values with the server's own expiry and eviction. `client` must not decode responses."""
 
     name = "l2"
+    is_everybodys = True
 
     def __init__(self, client: redis.Redis, *, compress: bool = True, clock: Callable[[], float] = time.time) -> None:
         self._redis = client

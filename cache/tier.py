@@ -65,6 +65,8 @@ class Tier(ABC):
     """One tier. Every method may raise TierFault, and nothing else."""
 
     name: Level
+    is_everybodys: bool = False
+    """Whether all processes have the same one: what one of them clears is cleared for all."""
 
     @abstractmethod
     def get(self, key: str) -> Entry | Miss:

@@ -184,7 +184,9 @@ class TieredCache:
         return self._tags is not None and self._tags.are_current(stamp)
 
     def _changed(self, change: Change) -> None:
-        self._clear_here(change.levels)
+        self._clear_here(
+            [level for level, tier in self._tiers.items() if level in change.levels and not tier.is_everybodys]
+        )
 
     def _clear_here(self, levels: Sequence[str]) -> int:
         chosen = [tier for tier in self._tiers.values() if tier.name in levels]
