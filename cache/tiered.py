@@ -78,12 +78,17 @@ class TieredCache:
         found = self._look_deeper(key)
         return MISS if found is None or found.value is None else found.value
 
-    def look_up(self, key: str, *, counted: bool = True) -> Found | None:
-        """The value with what is known of it. What a slower tier holds is promoted, with its time and its stamp."""
+    def look_up(self, key: str, *, counted: bool = True, only_fresh: bool = False) -> Found | None:
+        """The value with what is known of it. What a slower tier holds is promoted, with its time and its stamp.
+
+        A stale one does for it, unless `only_fresh`: then it hides no fresh one in a slower tier.
+        """
         held = self._find(key, counted)
         if held is not None and (not held.entry.stamp or self._is_still_current(key, held, counted)):
-            return self._found(held.entry, self._memory.name, held.uses)
-        return self._look_deeper(key, counted=counted)
+            found = self._found(held.entry, self._memory.name, held.uses)
+            if not (only_fresh and found.is_stale):
+                return found
+        return self._look_deeper(key, counted=counted, only_fresh=only_fresh)
 
     def set(
         self,
@@ -147,9 +152,11 @@ class TieredCache:
             for level, counts in self._counts.items()
         }
 
-    def _look_deeper(self, key: str, *, counted: bool = True) -> Found | None:
+    def _look_deeper(self, key: str, *, counted: bool = True, only_fresh: bool = False) -> Found | None:
         for depth, tier in enumerate(self._slower):
             entry = self._get_from(tier, key)
+            if entry is not MISS and only_fresh and entry.stale_at <= self._clock():
+                entry = MISS
             if counted:
                 with self._lock:
                     self._counts[tier.name].add(is_hit=entry is not MISS)
