@@ -65,15 +65,21 @@ class MemoryTier(Tier):
         with self._lock:
             if counted:
                 self.hits -= 1
-            if self._find(key) is held:
+            if self._table.peek(key) is held:
                 self._table.drop(key)
+
+    def promote(self, key: str, entry: Entry) -> list[tuple[str, Entry]]:
+        """As `put`, of an entry that a slower tier has; not over one that was made since that was read."""
+        with self._lock:
+            held = self._table.peek(key)
+            if held is not None and held.entry.made_at > entry.made_at:
+                return []
+            return self._put(key, entry, is_deep=True)
 
     def put(self, key: str, entry: Entry, *, is_deep: bool = False) -> list[tuple[str, Entry]]:
         """Keep the entry; returns those that were let go for it, never were in a slower tier, and are still good."""
         with self._lock:
-            self._table.put(key, Held(key, entry, is_deep))
-            shed, self._shed = self._shed, []
-        return shed
+            return self._put(key, entry, is_deep)
 
     def get(self, key: str) -> Entry | Miss:
         held = self.find(key)
@@ -107,6 +113,11 @@ class MemoryTier(Tier):
     def size(self) -> Size:
         with self._lock:
             return Size(*self._table.size(), self._evictions)
+
+    def _put(self, key: str, entry: Entry, is_deep: bool) -> list[tuple[str, Entry]]:
+        self._table.put(key, Held(key, entry, is_deep))
+        shed, self._shed = self._shed, []
+        return shed
 
     def _evicted(self, key: str, held: Held) -> None:
         self._evictions += 1

@@ -26,6 +26,9 @@ class Table(Protocol[V]):
     def get(self, key: str) -> V | None:
         """The value; None where there is none."""
 
+    def peek(self, key: str) -> V | None:
+        """The value; this is no use of it."""
+
     def put(self, key: str, value: V) -> None:
         """Keep a value, if it is let in; what was kept under the key is gone in any case."""
 
@@ -62,6 +65,9 @@ class _Cachetools(Generic[V]):
         self._replaced: str | None = None
         self._cache: Cache[str, V] = Watched(limit, getsizeof=weigher)
         self.get = self._cache.get
+
+    def peek(self, key: str) -> V | None:
+        return Cache.__getitem__(self._cache, key) if key in self._cache else None
 
     def put(self, key: str, value: V) -> None:
         self._replaced = key

@@ -112,7 +112,7 @@ class TieredCache:
         deeper = [tier for tier in self._slower if tier.name in chosen]
         written = [self._try(tier, False, _written, tier, key, entry) for tier in deeper]
         if self._memory.name in chosen:
-            self._keep(key, entry, is_deep=any(written))
+            self._demote(self._memory.put(key, entry, is_deep=any(written)))
 
     def delete(self, key: str) -> bool:
         """Forget the key in every tier that this process reaches; whether one of them held it."""
@@ -163,7 +163,7 @@ class TieredCache:
             if entry is not MISS:
                 for faster in self._slower[:depth]:
                     self._try(faster, None, faster.add, key, entry)
-                self._keep(key, entry, is_deep=True)
+                self._demote(self._memory.promote(key, entry))
                 return self._found(entry, tier.name, 0)
         return None
 
@@ -175,11 +175,11 @@ class TieredCache:
         now = self._clock()
         return Found(entry.value, level, now - entry.made_at, entry.expires_at - now, entry.stale_at <= now, uses)
 
-    def _keep(self, key: str, entry: Entry, *, is_deep: bool) -> None:
-        """Keep it in memory, and demote what has to go for it and is nowhere else."""
-        for shed, demoted in self._memory.put(key, entry, is_deep=is_deep):
+    def _demote(self, shed: Sequence[tuple[str, Entry]]) -> None:
+        """Give what memory let go of, and is nowhere else, to the next tier."""
+        for key, entry in shed:
             for tier in self._slower[:1]:
-                self._try(tier, None, tier.add, shed, demoted)
+                self._try(tier, None, tier.add, key, entry)
 
     def _is_still_current(self, key: str, held: Held, counted: bool = True) -> bool:
         if self._are_current(held.entry.stamp):
