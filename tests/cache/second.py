@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from processes import until
+
+from cache.changes import Changes
 from cache.disk import DiskTier
+from cache.memory import MemoryTier
+from cache.tags import Tags
 from cache.tier import MISS, Entry, Miss, TierFault
+from cache.tiered import TieredCache
+from echo_tasks import connections
 
 _disks: dict[Path, DiskTier] = {}
 
@@ -37,3 +44,23 @@ def disk_fill(folder: Path, prefix: str, count: int, entry: Entry) -> None:
 
 def _disk(folder: Path) -> DiskTier:
     return _disks.setdefault(folder, DiskTier(folder, 10_000_000))
+
+
+_caches: list[TieredCache] = []
+
+
+def tagged_keep(broker_url: str, key: str, tag: str) -> None:
+    """Keep a value with a tag in its memory."""
+    client = connections.impatient(broker_url)
+    changes = Changes(client)
+    tags = Tags(client, changes)
+    cache = TieredCache(MemoryTier(1_000_000), tags=tags, changes=changes)
+    changes.start()
+    until(changes.are_heard, "changes are heard")
+    cache.set(key, b"value", 600, stamp=tags.stamp([tag], key))
+    _caches.append(cache)
+
+
+def tagged_has(key: str) -> bool:
+    """Whether it has a good value."""
+    return _caches[-1].look_up(key) is not None
