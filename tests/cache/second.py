@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import redis
 from processes import until
 
 from cache.changes import Changes
 from cache.disk import DiskTier
+from cache.flight import LEASE_S, Flights
 from cache.memory import MemoryTier
+from cache.read_through import ReadThrough
+from cache.shared import SharedTier
 from cache.tags import Tags
 from cache.tier import MISS, Entry, Miss, TierFault
 from cache.tiered import TieredCache
@@ -64,3 +70,22 @@ def tagged_keep(broker_url: str, key: str, tag: str) -> None:
 def tagged_has(key: str) -> bool:
     """Whether it has a good value."""
     return _caches[-1].look_up(key) is not None
+
+
+def read_through(
+    store_url: str, key: str, callers: int, takes_s: float, lease_s: float = LEASE_S
+) -> list[bytes | None]:
+    """What so many threads get at once, with a computation that counts itself at the store, and takes its time."""
+    client = redis.Redis.from_url(store_url)
+    flights = Flights(client, lease_s=lease_s)
+    through = ReadThrough(TieredCache(MemoryTier(1_000_000), [SharedTier(client)]), flights)
+
+    def compute() -> bytes:
+        client.incr(f"computed:{key}")
+        time.sleep(takes_s)
+        return b"value"
+
+    with ThreadPoolExecutor(callers) as pool:
+        got = list(pool.map(lambda _: through.get(key, compute, 600), range(callers)))
+    client.close()
+    return got
