@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import redis
 from processes import Site
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 
 class Clock:
@@ -28,6 +30,11 @@ class Clock:
 def own_database(store_url: str) -> str:
     """The database that tests of caches clear as they like."""
     return store_url.removesuffix("/0") + "/9"
+
+
+def brief(url: str) -> redis.Redis:
+    """A client of bytes that gives up within a second."""
+    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
 
 
 Another = Callable[[], ProcessPoolExecutor]

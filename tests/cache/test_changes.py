@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -16,6 +17,15 @@ from cache.tags import Tags
 from cache.tier import TierFault
 from cache.tiered import TieredCache
 from echo_tasks import connections
+
+
+@pytest.fixture(scope="module")
+def pair(broker_url: str) -> Iterator[tuple[Process, Process]]:
+    """Two processes, as far as the server can tell."""
+    mine, theirs = Process(broker_url), Process(broker_url)
+    yield mine, theirs
+    mine.stop()
+    theirs.stop()
 
 
 @pytest.mark.parametrize("connect", [connections.impatient, connections.patient])
@@ -63,20 +73,18 @@ def test_a_server_that_hangs_is_noticed(own_site: Site, prefix: str) -> None:
         mine.stop()
 
 
-def test_junk_on_the_channel_ends_nothing(broker: redis.Redis, broker_url: str, prefix: str) -> None:
+def test_junk_on_the_channel_ends_nothing(broker: redis.Redis, pair: tuple[Process, Process], prefix: str) -> None:
     """Whatever is told, changes are heard afterwards."""
-    mine, theirs = Process(broker_url), Process(broker_url)
+    mine, theirs = pair
     for junk in (b"junk", b"[]", b'["a", 5, 5]', b"\xff"):
         mine.keep("key", prefix)
         until(lambda: mine.has("key"), "the value is good", 10)
         broker.publish(CHANNEL, junk)
         theirs.tags.invalidate([prefix])
         until(lambda: mine.changes.are_heard() and not mine.has("key"), "the invalidation is heard", 10)
-    mine.stop()
-    theirs.stop()
 
 
-def test_nobody_hears_what_it_says_itself(broker_url: str, broker: redis.Redis) -> None:
+def test_nobody_hears_what_it_says_itself(broker: redis.Redis, in_threads: Callable[..., Any]) -> None:
     """Others do, and only those of the same channel."""
     heard: dict[str, list[Change]] = {"mine": [], "theirs": [], "apart": []}
     all_changes = {
@@ -89,14 +97,13 @@ def test_nobody_hears_what_it_says_itself(broker_url: str, broker: redis.Redis) 
     all_changes["mine"].tell(Change({"a": "1"}, ["l1"]))
     all_changes["theirs"].tell(Change({}, ["l3"]))
     until(lambda: heard["theirs"] and heard["mine"], "they are heard")
-    for changes in all_changes.values():
-        changes.stop()
+    in_threads(lambda number: [*all_changes.values()][number].stop(), 3)
     assert heard == {"mine": [Change({}, ["l3"])], "theirs": [Change({"a": "1"}, ["l1"])], "apart": []}
 
 
-def test_clearing_a_level_reaches_other_processes(broker_url: str, store: redis.Redis) -> None:
+def test_clearing_a_level_reaches_other_processes(pair: tuple[Process, Process], store: redis.Redis) -> None:
     """What is each process's own is cleared in all; what they share is cleared once, not by each who hears of it."""
-    mine, theirs = Process(broker_url), Process(broker_url)
+    mine, theirs = pair
     shared = SharedTier(store)
     for process in (mine, theirs):
         process.cache = TieredCache(process.memory, [shared], tags=process.tags, changes=process.changes)
@@ -106,10 +113,7 @@ def test_clearing_a_level_reaches_other_processes(broker_url: str, store: redis.
     assert store.dbsize() == 1
     assert mine.cache.clear("l2") == 1
     store.set("echo:cache:since", b"kept since")
+    theirs.keep("later")
     mine.cache.clear("l1")
-    theirs.keep("key", "end")
-    theirs.memory.clear()
     until(lambda: theirs.memory.size().entries == 0, "all of it is heard")
     assert store.exists("echo:cache:since")
-    mine.stop()
-    theirs.stop()

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 import redis
 import second
-from conftest import Another, own_database
+from conftest import Another, brief, own_database
 from processes import Site, until
 
 from cache.flight import Flights
 from cache.tier import MISS, Miss
-from echo_tasks import connections
 
 InThreads = Callable[..., list[Any]]
 
@@ -29,7 +28,7 @@ def flights(request: pytest.FixtureRequest, own_site: Site) -> Flights:
         return Flights()
     if request.param == "shared":
         return Flights(request.getfixturevalue("store"))
-    return Flights(connections.hasty(own_site.store_url))
+    return Flights(brief(own_site.store_url))
 
 
 def computed(store: redis.Redis, key: str) -> int:
@@ -115,7 +114,7 @@ def test_of_several_processes_one_computes(another: Another, store: redis.Redis,
 
 def test_a_long_computation_keeps_its_place(another: Another, store: redis.Redis, store_url: str) -> None:
     """The lease is renewed while it lasts."""
-    runs = submit(another, 2, own_database(store_url), "key", 3, 1.5, 0.5)
+    runs = submit(another, 2, own_database(store_url), "key", 3, 2.5, 1.2)
     assert [run.result(30) for _, run in runs] == [[b"value"] * 3] * 2
     assert computed(store, "key") == 1
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import Clock
+from conftest import Clock, brief
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import Site
@@ -20,7 +20,6 @@ from cache.statistics import overall
 from cache.tags import LONGEST_TTL_S
 from cache.tier import MISS, Entry, Level, Tier
 from cache.tiered import REST_S, Found, TieredCache
-from echo_tasks import connections
 
 PREFIX = "echo:cache:"
 
@@ -99,30 +98,30 @@ def test_the_fastest_tier_answers_and_all_faster_learn(
 ) -> None:
     """What is promoted keeps its times, its stamp and its being nothing; it expires when it would have."""
     now = ahead()
-    entry = Entry(value, now - 1, now + 5, now + 10)
+    entry = Entry(value, now - 100, now + 500, now + 1000)
     for tier in tiers:
         if tier.name in held:
             tier.set("key", entry)
     found = cache.look_up("key")
     assert found is not None
     assert (found.value, found.level, found.is_stale) == (value, found_in, False)
-    assert found.age_s == pytest.approx(1, abs=0.5)
-    assert found.left_s == pytest.approx(10, abs=0.5)
+    assert found.age_s == pytest.approx(100, abs=20)
+    assert found.left_s == pytest.approx(1000, abs=20)
     assert [tier.get("key") for tier in tiers] == [entry] * 3
     assert cache.get("key") == (MISS if value is None else value)
-    ahead.by_s = 6
+    ahead.by_s = 600
     found = cache.look_up("key")
     assert found is not None
     assert found.is_stale
-    ahead.by_s = 10
+    ahead.by_s = 1000
     assert cache.look_up("key") is None
 
 
 def test_only_fresh_values_can_be_asked_for(cache: TieredCache, tiers: tuple[Tier, ...], ahead: Ahead) -> None:
     """A stale copy in memory hides no fresh one further down."""
     now = ahead()
-    for tier, value, stale_s in zip(tiers, (b"l1", b"l2", b"l3"), (-2, -1, 5), strict=True):
-        tier.set("key", Entry(value, now - 9, now + stale_s, now + 10))
+    for tier, value, stale_s in zip(tiers, (b"l1", b"l2", b"l3"), (-2, -1, 50), strict=True):
+        tier.set("key", Entry(value, now - 9, now + stale_s, now + 100))
     stale = cache.look_up("key")
     assert stale is not None
     assert (stale.value, stale.is_stale) == (b"l1", True)
@@ -158,10 +157,10 @@ def test_memory_demotes_what_is_nowhere_else(cache: TieredCache, tiers: tuple[Ti
     """With the time that is left, to the next tier; what that has already is not written again."""
     cache.set("only here", b"a" * 1000, 60.0, levels=["l1"])
     cache.set("everywhere", b"b" * 1000, 60.0)
-    cache.set("expired", b"c" * 1000, 1.0, levels=["l1"])
+    cache.set("expired", b"c" * 1000, 20.0, levels=["l1"])
     tiers[1].delete("everywhere")
     before = tiers[0].get("only here")
-    ahead.by_s = 2
+    ahead.by_s = 20
     for number in range(100):
         cache.set(f"fill {number}", b"d" * 2000, 60.0, levels=["l1"])
     assert holders(tiers, "only here") == "l2"
@@ -173,7 +172,7 @@ def test_memory_demotes_what_is_nowhere_else(cache: TieredCache, tiers: tuple[Ti
 
 def test_what_the_store_missed_is_demoted_later(tmp_path: Path, own_site: Site, ahead: Ahead) -> None:
     """A value that was set while L2 was away gets there when memory lets it go."""
-    client = connections.hasty(own_site.store_url)
+    client = brief(own_site.store_url)
     tiers = (MemoryTier(3 * (ENTRY_BYTES + 1200), clock=ahead), SharedTier(client, clock=ahead))
     cache = TieredCache(tiers[0], tiers[1:], clock=ahead)
     cache.set("key", b"a" * 1000, 60.0)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Clock
+from conftest import Clock, brief
 from processes import Site
 from test_tiered import Ahead, counts, holders
 
@@ -17,13 +17,12 @@ from cache.memory import MemoryTier
 from cache.shared import SharedTier
 from cache.tier import MISS, TierFault
 from cache.tiered import REST_S, TieredCache
-from echo_tasks import connections
 
 
 @contextmanager
-def hasty(site: Site) -> Iterator[SharedTier]:
+def shared_tier(site: Site) -> Iterator[SharedTier]:
     """A tier on the site's store, whether that runs or not."""
-    client = connections.hasty(site.store_url)
+    client = brief(site.store_url)
     yield SharedTier(client)
     client.close()
 
@@ -33,7 +32,7 @@ def test_a_tier_that_is_away_costs_only_itself(tmp_path: Path, own_site: Site, s
     """The others are written, read and deleted from; nothing is raised."""
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "below" if "l3" in away else tmp_path / "disk"
-    with hasty(own_site) as gone:
+    with shared_tier(own_site) as gone:
         shared = gone if "l2" in away else SharedTier(store)  # type: ignore[arg-type]
         tiers = (MemoryTier(100_000), shared, DiskTier(folder, 10_000_000))
         well = tuple(tier for tier in tiers if tier.name not in away)
@@ -52,7 +51,7 @@ def test_a_tier_that_is_away_costs_only_itself(tmp_path: Path, own_site: Site, s
 def test_a_server_that_hangs_costs_one_caller_its_timeout(own_site: Site) -> None:
     """Then it is left alone, until its rest is over."""
     ahead = Ahead()
-    with own_site.server("store") as server, hasty(own_site) as shared:
+    with own_site.server("store") as server, shared_tier(own_site) as shared:
         cache = TieredCache(MemoryTier(0), [shared], clock=ahead)
         cache.set("key", b"value", 600.0)
         assert cache.get("key") == b"value"
@@ -73,5 +72,5 @@ def test_a_server_that_is_away_is_a_fault(clock: Clock, own_site: Site, call: st
     kept = MemoryTier(10_000)
     TieredCache(kept).set("key", b"value", 60.0)
     arguments = {"get": ["key"], "delete": ["key"], "set": ["key", kept.get("key")], "add": ["key", kept.get("key")]}
-    with hasty(own_site) as shared, pytest.raises(TierFault):
+    with shared_tier(own_site) as shared, pytest.raises(TierFault):
         getattr(shared, call)(*arguments.get(call, []))

