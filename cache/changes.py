@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from cache.tier import TierFault
 
@@ -44,6 +46,7 @@ class Changes:
 
     def __init__(self, client: redis.Redis, *, channel: str = CHANNEL) -> None:
         self._redis = client
+        self._listening = _without_retries(client)
         self._channel = channel
         self._own = secrets.token_hex(8)
         self._listeners: list[tuple[Listener, Callable[[], None]]] = []
@@ -76,11 +79,12 @@ class Changes:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._listening.connection_pool.disconnect()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with self._redis.pubsub() as subscription:
+                with self._listening.pubsub() as subscription:
                     subscription.subscribe(self._channel)
                     self._follow(subscription)
             except RedisError as error:
@@ -115,3 +119,10 @@ class Changes:
         if sender != self._own:
             for changed, _ in self._listeners:
                 changed(Change(tags, levels))
+
+
+def _without_retries(client: redis.Redis) -> redis.Redis:
+    """A client for the same server that tells of a lost connection at once, where the other may try for long."""
+    pool = client.connection_pool
+    settings = pool.connection_kwargs | {"retry": Retry(NoBackoff(), 0)}
+    return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **settings))

@@ -18,12 +18,12 @@ import redis
 from redis.exceptions import LockError, RedisError
 from redis.lock import Lock
 
-from cache.tier import MISS, Miss
+from cache.tier import MISS, Miss, key_bytes
 
 LEASE_S = 2.0
 """How long after its last sign of life a computer's place is free."""
 
-_PREFIX = "echo:flight:"
+_PREFIX = b"echo:flight:"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.1
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Flights:
         """The key's lease if it is free. A server that is away leaves each process to itself."""
         if self._redis is None:
             return None
-        lease = Lock(self._redis, _PREFIX + key, timeout=self._lease_s, thread_local=False)
+        lease = Lock(self._redis, _PREFIX + key_bytes(key), timeout=self._lease_s, thread_local=False)
         try:
             return lease if lease.acquire(blocking=False) else None
         except RedisError as error:

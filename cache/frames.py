@@ -13,7 +13,7 @@ import xxhash
 
 from cache.tier import Entry, Stamp
 
-_HEAD = struct.Struct("<BHddd")  # codec, bytes of the stamp, made, stale, expires
+_HEAD = struct.Struct("<BIddd")  # codec, bytes of the stamp, made, stale, expires
 _CHECKSUM = struct.Struct("<Q")
 _RAW, _LZ4, _NOTHING = 16, 17, 18
 _LEAST_BYTES = 256
@@ -36,7 +36,7 @@ def split(frame: bytes) -> tuple[bytes, bytes]:
     """Head and body of a frame in one piece. Raises DamagedFrame."""
     if len(frame) < _HEAD.size + _CHECKSUM.size:
         raise DamagedFrame(f"{len(frame)} bytes are no frame")
-    end = _HEAD.size + int.from_bytes(frame[1:3], "little") + _CHECKSUM.size
+    end = _HEAD.size + int.from_bytes(frame[1:5], "little") + _CHECKSUM.size
     return frame[:end], frame[end:]
 
 

@@ -11,16 +11,22 @@ from cache.policies import PolicyName, table
 from cache.tier import MISS, Entry, Miss, Size, Tier
 
 ENTRY_BYTES = 300
-"""What an entry costs beside its value, about: its key, its times, and its place in the tier's tables."""
+"""What an entry costs beside its value and its key, about: its times, and its place in the tier's tables."""
+
+TAG_BYTES = 150
+"""What a tag of its stamp costs beside its name, about."""
 
 
 class Held:
     """An entry in memory, how often it was asked for there, and whether a slower tier has it, too."""
 
-    __slots__ = ("entry", "is_deep", "uses")
+    __slots__ = ("bytes", "entry", "is_deep", "uses")
 
-    def __init__(self, entry: Entry, is_deep: bool) -> None:
+    def __init__(self, key: str, entry: Entry, is_deep: bool) -> None:
         self.entry, self.is_deep, self.uses = entry, is_deep, 0
+        self.bytes = ENTRY_BYTES + sys.getsizeof(key) + sys.getsizeof(entry.value)
+        if entry.stamp:
+            self.bytes += sum(TAG_BYTES + sys.getsizeof(tag) for tag, _ in entry.stamp)
 
 
 class MemoryTier(Tier):
@@ -54,19 +60,26 @@ class MemoryTier(Tier):
                 held.uses += 1
             return held
 
-    def reject(self, key: str, held: Held) -> None:
-        """Take back a hit: what was found is void, and is held no more."""
+    def reject(self, key: str, held: Held, counted: bool = True) -> None:
+        """Take back a hit, if it was counted: what was found is void, and is held no more."""
         with self._lock:
-            self.hits -= 1
-            if self._find(key) is held:
+            if counted:
+                self.hits -= 1
+            if self._table.peek(key) is held:
                 self._table.drop(key)
+
+    def promote(self, key: str, entry: Entry) -> list[tuple[str, Entry]]:
+        """As `put`, of an entry that a slower tier has; not over one that was made since that was read."""
+        with self._lock:
+            held = self._table.peek(key)
+            if held is not None and held.entry.made_at > entry.made_at:
+                return []
+            return self._put(key, entry, is_deep=True)
 
     def put(self, key: str, entry: Entry, *, is_deep: bool = False) -> list[tuple[str, Entry]]:
         """Keep the entry; returns those that were let go for it, never were in a slower tier, and are still good."""
         with self._lock:
-            self._table.put(key, Held(entry, is_deep))
-            shed, self._shed = self._shed, []
-        return shed
+            return self._put(key, entry, is_deep)
 
     def get(self, key: str) -> Entry | Miss:
         held = self.find(key)
@@ -76,7 +89,7 @@ class MemoryTier(Tier):
         self.put(key, entry)
 
     def add(self, key: str, entry: Entry) -> None:
-        if self.find(key) is None:
+        if self.find(key, counted=False) is None:
             self.put(key, entry)
 
     def delete(self, key: str) -> bool:
@@ -101,6 +114,11 @@ class MemoryTier(Tier):
         with self._lock:
             return Size(*self._table.size(), self._evictions)
 
+    def _put(self, key: str, entry: Entry, is_deep: bool) -> list[tuple[str, Entry]]:
+        self._table.put(key, Held(key, entry, is_deep))
+        shed, self._shed = self._shed, []
+        return shed
+
     def _evicted(self, key: str, held: Held) -> None:
         self._evictions += 1
         if not held.is_deep and held.entry.expires_at > self._clock():
@@ -108,4 +126,4 @@ class MemoryTier(Tier):
 
 
 def _weight(held: Held) -> int:
-    return sys.getsizeof(held.entry.value) + ENTRY_BYTES
+    return held.bytes

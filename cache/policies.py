@@ -26,6 +26,9 @@ class Table(Protocol[V]):
     def get(self, key: str) -> V | None:
         """The value; None where there is none."""
 
+    def peek(self, key: str) -> V | None:
+        """The value; this is no use of it."""
+
     def put(self, key: str, value: V) -> None:
         """Keep a value, if it is let in; what was kept under the key is gone in any case."""
 
@@ -52,16 +55,22 @@ class _Cachetools(Generic[V]):
 
     def __init__(self, kind: type[Cache[str, V]], limit: int, weigher: Weigher[V], evicted: Evicted[V]) -> None:
         class Watched(kind):  # type: ignore[valid-type, misc]
-            def popitem(self) -> tuple[str, V]:
+            def popitem(_) -> tuple[str, V]:  # noqa: N805 - this is a method of the other class, too
                 key, value = super().popitem()
-                evicted(key, value)
+                if key != self._replaced:
+                    evicted(key, value)
                 return key, value
 
         self._evicted = evicted
+        self._replaced: str | None = None
         self._cache: Cache[str, V] = Watched(limit, getsizeof=weigher)
         self.get = self._cache.get
 
+    def peek(self, key: str) -> V | None:
+        return Cache.__getitem__(self._cache, key) if key in self._cache else None
+
     def put(self, key: str, value: V) -> None:
+        self._replaced = key
         try:
             self._cache[key] = value
         except ValueError:  # larger than the whole table

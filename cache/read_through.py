@@ -67,5 +67,5 @@ class ReadThrough:
 
     def _fresh(self, key: str) -> Found | Miss:
         """What another one has kept meanwhile; the asking has been counted before."""
-        found = self._cache.look_up(key, counted=False)
-        return MISS if found is None or found.is_stale else found
+        found = self._cache.look_up(key, counted=False, only_fresh=True)
+        return MISS if found is None else found

@@ -12,11 +12,11 @@ import redis
 from redis.exceptions import RedisError
 
 from cache import frames
-from cache.tier import MISS, DamagedEntry, Entry, Miss, Size, Tier, TierFault
+from cache.tier import MISS, DamagedEntry, Entry, Miss, Size, Tier, TierFault, key_bytes
 
 log = logging.getLogger(__name__)
 
-_PREFIX = "echo:cache:"
+_PREFIX = b"echo:cache:"
 _CLEARED_AT_ONCE = 500
 
 
@@ -24,6 +24,7 @@ class SharedTier(Tier):
     """Framed values with the server's own expiry and eviction. `client` must not decode responses."""
 
     name = "l2"
+    is_everybodys = True
 
     def __init__(self, client: redis.Redis, *, compress: bool = True, clock: Callable[[], float] = time.time) -> None:
         self._redis = client
@@ -33,7 +34,7 @@ class SharedTier(Tier):
 
     def get(self, key: str) -> Entry | Miss:
         with _faults():
-            frame = self._redis.get(_PREFIX + key)
+            frame = self._redis.get(_PREFIX + key_bytes(key))
         if frame is None:
             return MISS
         try:
@@ -51,12 +52,12 @@ class SharedTier(Tier):
 
     def delete(self, key: str) -> bool:
         with _faults():
-            return bool(self._redis.delete(_PREFIX + key))
+            return bool(self._redis.delete(_PREFIX + key_bytes(key)))
 
     def clear(self) -> int:
         cleared = 0
         with _faults():
-            found = self._redis.scan_iter(match=f"{_PREFIX}*", count=_CLEARED_AT_ONCE)
+            found = self._redis.scan_iter(match=_PREFIX + b"*", count=_CLEARED_AT_ONCE)
             while keys := list(itertools.islice(found, _CLEARED_AT_ONCE)):
                 cleared += int(self._redis.unlink(*keys))
         return cleared
@@ -76,7 +77,7 @@ class SharedTier(Tier):
             return
         head, body = frames.pack(entry, compress=self._compress)
         with _faults():
-            written = self._redis.set(_PREFIX + key, head + body, px=left_ms, nx=only_if_new)
+            written = self._redis.set(_PREFIX + key_bytes(key), head + body, px=left_ms, nx=only_if_new)
         if written and entry.value is not None:
             self._saved_bytes += len(entry.value) - len(body)
 

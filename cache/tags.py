@@ -17,14 +17,14 @@ import redis
 from redis.exceptions import RedisError
 
 from cache.changes import Change, Changes
-from cache.tier import Stamp, TierFault
+from cache.tier import Stamp, TierFault, key_bytes
 
 LONGEST_TTL_S = 7 * 86400
 """How long a value may be kept: rows of tags outlive all values that carry them."""
 
 _ROW_S = LONGEST_TTL_S + 3600
 _KNOWN_AT_MOST = 100_000
-_PREFIX = "echo:tag:"
+_PREFIX, _COUNTER_PREFIX = "echo:tag:", "echo:tagged:"
 _FORM = re.compile(r"[A-Za-z0-9_.:-]{1,160}")
 
 
@@ -50,7 +50,7 @@ class Tags:
         with self._pipeline(tags) as pipe:
             for tag in tags:
                 pipe.set(_PREFIX + tag, _version(), nx=True).expire(_PREFIX + tag, _ROW_S)
-                pipe.pfadd(_counter(tag), key)
+                pipe.pfadd(_counter(tag), key_bytes(key))
                 pipe.expire(_counter(tag), _ROW_S)
             pipe.mget([_PREFIX + tag for tag in tags])
             versions = self._execute(pipe)[-1]
@@ -69,6 +69,8 @@ class Tags:
 
     def invalidate(self, tags: Sequence[str]) -> int:
         """Make all values of the tags void, for all processes; about how many keys were stamped with them until now."""
+        if not tags:
+            return 0
         counters = [_counter(tag) for tag in tags]
         with self._pipeline(tags) as pipe:
             pipe.pfcount(*counters).delete(*counters)
@@ -108,7 +110,8 @@ class Tags:
     def _changed(self, change: Change) -> None:
         with self._lock:
             self._heard += 1
-            self._known |= {tag: version for tag, version in change.tags.items() if tag in self._known}
+            for tag in change.tags:  # the server is asked again: changes may be told in another order than made
+                self._known.pop(tag, None)
 
     def _forget(self) -> None:
         with self._lock:
@@ -132,4 +135,4 @@ def _version() -> str:
 
 
 def _counter(tag: str) -> str:
-    return f"{_PREFIX}{tag}:keys"
+    return _COUNTER_PREFIX + tag

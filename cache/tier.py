@@ -56,10 +56,17 @@ class DamagedEntry(TierFault):
     """What lay under a key was not what had been written; it is gone now. The tier itself is well."""
 
 
+def key_bytes(key: str) -> bytes:
+    """The key as other programs take it. Any text is one: lone surrogates, too, which come with JSON."""
+    return key.encode("utf-8", "surrogatepass")
+
+
 class Tier(ABC):
     """One tier. Every method may raise TierFault, and nothing else."""
 
     name: Level
+    is_everybodys: bool = False
+    """Whether all processes have the same one: what one of them clears is cleared for all."""
 
     @abstractmethod
     def get(self, key: str) -> Entry | Miss:

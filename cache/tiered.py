@@ -78,12 +78,17 @@ class TieredCache:
         found = self._look_deeper(key)
         return MISS if found is None or found.value is None else found.value
 
-    def look_up(self, key: str, *, counted: bool = True) -> Found | None:
-        """The value with what is known of it. What a slower tier holds is promoted, with its time and its stamp."""
+    def look_up(self, key: str, *, counted: bool = True, only_fresh: bool = False) -> Found | None:
+        """The value with what is known of it. What a slower tier holds is promoted, with its time and its stamp.
+
+        A stale one does for it, unless `only_fresh`: then it hides no fresh one in a slower tier.
+        """
         held = self._find(key, counted)
-        if held is not None and (not held.entry.stamp or self._is_still_current(key, held)):
-            return self._found(held.entry, self._memory.name, held.uses)
-        return self._look_deeper(key, counted=counted)
+        if held is not None and (not held.entry.stamp or self._is_still_current(key, held, counted)):
+            found = self._found(held.entry, self._memory.name, held.uses)
+            if not (only_fresh and found.is_stale):
+                return found
+        return self._look_deeper(key, counted=counted, only_fresh=only_fresh)
 
     def set(
         self,
@@ -107,7 +112,7 @@ class TieredCache:
         deeper = [tier for tier in self._slower if tier.name in chosen]
         written = [self._try(tier, False, _written, tier, key, entry) for tier in deeper]
         if self._memory.name in chosen:
-            self._keep(key, entry, is_deep=any(written))
+            self._demote(self._memory.put(key, entry, is_deep=any(written)))
 
     def delete(self, key: str) -> bool:
         """Forget the key in every tier that this process reaches; whether one of them held it."""
@@ -147,16 +152,18 @@ class TieredCache:
             for level, counts in self._counts.items()
         }
 
-    def _look_deeper(self, key: str, *, counted: bool = True) -> Found | None:
+    def _look_deeper(self, key: str, *, counted: bool = True, only_fresh: bool = False) -> Found | None:
         for depth, tier in enumerate(self._slower):
             entry = self._get_from(tier, key)
+            if entry is not MISS and only_fresh and entry.stale_at <= self._clock():
+                entry = MISS
             if counted:
                 with self._lock:
                     self._counts[tier.name].add(is_hit=entry is not MISS)
             if entry is not MISS:
                 for faster in self._slower[:depth]:
                     self._try(faster, None, faster.add, key, entry)
-                self._keep(key, entry, is_deep=True)
+                self._demote(self._memory.promote(key, entry))
                 return self._found(entry, tier.name, 0)
         return None
 
@@ -168,23 +175,25 @@ class TieredCache:
         now = self._clock()
         return Found(entry.value, level, now - entry.made_at, entry.expires_at - now, entry.stale_at <= now, uses)
 
-    def _keep(self, key: str, entry: Entry, *, is_deep: bool) -> None:
-        """Keep it in memory, and demote what has to go for it and is nowhere else."""
-        for shed, demoted in self._memory.put(key, entry, is_deep=is_deep):
+    def _demote(self, shed: Sequence[tuple[str, Entry]]) -> None:
+        """Give what memory let go of, and is nowhere else, to the next tier."""
+        for key, entry in shed:
             for tier in self._slower[:1]:
-                self._try(tier, None, tier.add, shed, demoted)
+                self._try(tier, None, tier.add, key, entry)
 
-    def _is_still_current(self, key: str, held: Held) -> bool:
+    def _is_still_current(self, key: str, held: Held, counted: bool = True) -> bool:
         if self._are_current(held.entry.stamp):
             return True
-        self._memory.reject(key, held)
+        self._memory.reject(key, held, counted)
         return False
 
     def _are_current(self, stamp: Stamp) -> bool:
         return self._tags is not None and self._tags.are_current(stamp)
 
     def _changed(self, change: Change) -> None:
-        self._clear_here(change.levels)
+        self._clear_here(
+            [level for level, tier in self._tiers.items() if level in change.levels and not tier.is_everybodys]
+        )
 
     def _clear_here(self, levels: Sequence[str]) -> int:
         chosen = [tier for tier in self._tiers.values() if tier.name in levels]

@@ -47,6 +47,10 @@ class TinyLFU(Generic[V]):
             self._probation.put(*self._protected.oldest())
         return value
 
+    def peek(self, key: str) -> V | None:
+        """The value; this is no use of it."""
+        return next((part.entries[key][0] for part in self._parts if key in part.entries), None)
+
     def put(self, key: str, value: V) -> None:
         """Keep a value, if it is let in; what was kept under the key is gone in any case."""
         self.drop(key)

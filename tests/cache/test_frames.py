@@ -9,107 +9,157 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cache.frames import DamagedFrame, pack, unpack
+from cache.frames import DamagedFrame, pack, split, unpack
+from cache.tier import Entry
 
-HEADER_BYTES = 5
+HEAD_BYTES = len(pack(Entry(b"", 0.0, 0.0, 0.0))[0])
 TEXT = b"the same words again and again, " * 40
 NOISE = random.Random(1).randbytes(1000)
+STAMP = (("session:1", "0123456789abcdef"), ("model:a.b-c_d", "fedcba9876543210"))
 
-VALUES = st.binary(max_size=600) | st.builds(
-    lambda part, times: part * times, st.binary(max_size=40), st.integers(0, 60)
+values = (
+    st.none()
+    | st.binary(max_size=600)
+    | st.builds(lambda part, times: part * times, st.binary(max_size=40), st.integers(0, 60))
 )
+times = st.floats(allow_nan=False)
+tags = st.text("abcXYZ019_.:-", min_size=1, max_size=20)
+entries = st.builds(Entry, values, times, times, times, st.lists(st.tuples(tags, tags), max_size=4).map(tuple))
+
+KINDS = {
+    "nothing": Entry(None, 1.0, 2.0, 3.0),
+    "empty": Entry(b"", 1.0, 2.0, 3.0),
+    "short": Entry(b"short", 1.0, 2.0, 3.0, STAMP),
+    "compressed": Entry(TEXT, 1.0, 2.0, 3.0, STAMP),
+    "raw": Entry(NOISE[:300], 1.0, 2.0, 3.0),
+}
+each_kind = pytest.mark.parametrize("entry", KINDS.values(), ids=KINDS)
 
 
-def flipped(frame: bytes, bit: int) -> bytes:
-    """The frame with one bit the other way."""
-    damaged = bytearray(frame)
+def entry(value: bytes | None) -> Entry:
+    """An entry of the value, of which nothing else matters."""
+    return Entry(value, 1.0, 2.0, 3.0)
+
+
+def frame(packed: tuple[bytes, bytes]) -> bytes:
+    """Head and body in one piece."""
+    head, body = packed
+    return head + body
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    """The bytes with one bit the other way."""
+    damaged = bytearray(data)
     damaged[bit // 8] ^= 1 << bit % 8
     return bytes(damaged)
 
 
-@given(value=VALUES, compress=st.booleans())
-@example(value=b"", compress=True)
-@example(value=TEXT, compress=True)
-@example(value=bytes(range(256)) * 2, compress=False)
-def test_a_value_comes_back(value: bytes, compress: bool) -> None:
-    """Unpacking what was packed gives the value."""
-    assert unpack(pack(value, compress=compress)) == value
+@given(packed=entries, compress=st.booleans())
+@example(packed=KINDS["nothing"], compress=True)
+@example(packed=Entry(TEXT, 0.1, float("inf"), -0.0, STAMP), compress=True)
+@example(packed=Entry(bytes(range(256)) * 2, 1.0, 2.0, 3.0, STAMP), compress=False)
+def test_an_entry_comes_back(packed: Entry, compress: bool) -> None:
+    """Value, times and stamp are those that were packed, whether head and body lay apart or in one piece."""
+    head, body = pack(packed, compress=compress)
+    assert split(head + body) == (head, body)
+    assert unpack(head, body) == packed
 
 
-@given(value=VALUES)
+def test_a_stamp_may_have_many_tags() -> None:
+    """A thousand tags of the longest kind come back."""
+    stamp = tuple((f"{number:0160}", "0123456789abcdef") for number in range(1000))
+    head, body = split(frame(pack(Entry(b"value", 1.0, 2.0, 3.0, stamp))))
+    assert unpack(head, body).stamp == stamp
+
+
+@given(value=values)
 @example(value=NOISE)
 @example(value=TEXT)
-def test_a_frame_is_never_longer_than_value_and_header(value: bytes) -> None:
+def test_a_frame_is_never_longer_than_value_and_head(value: bytes | None) -> None:
     """Compression that does not pay is not used."""
-    assert len(pack(value)) <= len(value) + HEADER_BYTES
+    assert len(frame(pack(entry(value)))) <= len(value or b"") + HEAD_BYTES
 
 
 def test_text_is_compressed() -> None:
     """A long text of few words takes far less room."""
-    assert len(pack(TEXT)) < len(TEXT) / 5
+    _, body = pack(entry(TEXT))
+    assert len(body) < len(TEXT) / 5
 
 
-def test_noise_is_kept_as_it_is() -> None:
-    """What does not compress is stored raw."""
-    assert pack(NOISE).endswith(NOISE)
+@pytest.mark.parametrize("value", [NOISE, bytes(255)], ids=["noise", "short"])
+def test_what_does_not_pay_is_kept_as_it_is(value: bytes) -> None:
+    """Noise is stored raw, and under 256 bytes compression is not tried."""
+    assert pack(entry(value))[1] == value
 
 
 def test_less_than_a_tenth_saved_does_not_pay() -> None:
     """Compression that saves less than a tenth is not worth its time: the value is stored raw."""
     value = NOISE + bytes(80)
     assert 0.9 * len(value) < len(lz4.frame.compress(value)) < len(value)
-    assert pack(value).endswith(value)
-
-
-def test_short_values_are_kept_as_they_are() -> None:
-    """Under 256 bytes compression is not tried."""
-    assert len(pack(bytes(255))) == 255 + HEADER_BYTES
-    assert len(pack(bytes(256))) < 256
+    assert pack(entry(value))[1] == value
 
 
 def test_compression_can_be_turned_off() -> None:
-    """Without compression the value is stored raw, and still comes back."""
-    assert pack(TEXT, compress=False).endswith(TEXT)
+    """Without compression the value is stored raw, and is not even copied."""
+    assert pack(entry(TEXT), compress=False)[1] is TEXT
 
 
-@pytest.mark.parametrize("value", [b"", b"short", TEXT, NOISE], ids=["empty", "short", "compressed", "raw"])
-def test_each_flipped_bit_is_noticed(value: bytes) -> None:
-    """No single bit of checksum or payload can turn without DamagedFrame, nor those of the codec past its last."""
-    frame = pack(value)
-    for bit in range(1, 8 * len(frame)):
+@each_kind
+def test_each_flipped_bit_is_noticed(entry: Entry) -> None:
+    """No single bit of head or body can turn without DamagedFrame, in one piece or apart."""
+    head, body = pack(entry)
+    for bit in range(8 * len(head + body)):
+        damaged = flipped(head + body, bit)
         with pytest.raises(DamagedFrame):
-            unpack(flipped(frame, bit))
-
-
-@pytest.mark.parametrize("value", [b"", b"short", TEXT], ids=["empty", "short", "compressed"])
-def test_a_flipped_codec_is_noticed(value: bytes) -> None:
-    """The bit that tells raw from compressed cannot turn without DamagedFrame either."""
-    with pytest.raises(DamagedFrame):
-        unpack(flipped(pack(value), 0))
-
-
-@given(value=VALUES)
-@example(value=b"")
-@example(value=TEXT)
-def test_a_truncated_frame_is_noticed(value: bytes) -> None:
-    """A frame that lost its end, wherever it broke off, raises DamagedFrame."""
-    frame = pack(value)
-    for kept in range(len(frame)):
+            unpack(*split(damaged))
         with pytest.raises(DamagedFrame):
-            unpack(frame[:kept])
+            unpack(damaged[: len(head)], damaged[len(head) :])
 
 
+@each_kind
+def test_a_truncated_frame_is_noticed(entry: Entry) -> None:
+    """A frame that lost its end, or its beginning, wherever it broke off, raises DamagedFrame."""
+    whole = frame(pack(entry))
+    for kept in range(len(whole)):
+        with pytest.raises(DamagedFrame):
+            unpack(*split(whole[:kept]))
+        with pytest.raises(DamagedFrame):
+            unpack(*split(whole[len(whole) - kept :]))
+
+
+@each_kind
 @pytest.mark.parametrize("more", [b"\x00", b"more"])
-def test_a_frame_that_goes_on_is_noticed(more: bytes) -> None:
+def test_a_frame_that_goes_on_is_noticed(entry: Entry, more: bytes) -> None:
     """Bytes after the frame's end raise DamagedFrame."""
     with pytest.raises(DamagedFrame):
-        unpack(pack(TEXT) + more)
+        unpack(*split(frame(pack(entry)) + more))
 
 
-@given(junk=st.binary(max_size=64))
-@example(junk=b"")
-@example(junk=b"\xffjunk of more than five bytes")
-def test_junk_is_no_frame(junk: bytes) -> None:
+def test_a_body_of_another_head_is_noticed() -> None:
+    """Two frames whose bodies were exchanged are both damaged."""
+    (one, _), (_, other) = pack(KINDS["short"]), pack(KINDS["raw"])
+    with pytest.raises(DamagedFrame):
+        unpack(one, other)
+
+
+@given(head=st.binary(max_size=64), body=st.binary(max_size=64))
+@example(head=b"", body=b"")
+@example(head=bytes(HEAD_BYTES), body=b"")
+def test_junk_is_no_frame(head: bytes, body: bytes) -> None:
     """Bytes that nobody packed raise DamagedFrame."""
     with pytest.raises(DamagedFrame):
-        unpack(b"\x07" + junk)
+        unpack(head, body)
+    with pytest.raises(DamagedFrame):
+        unpack(*split(head + body))
+
+
+@given(
+    bits=st.lists(st.integers(0, 8 * len(frame(pack(KINDS["compressed"]))) - 1), min_size=1, max_size=9, unique=True)
+)
+def test_several_flipped_bits_are_noticed(bits: list[int]) -> None:
+    """Nor can several turn."""
+    damaged = frame(pack(KINDS["compressed"]))
+    for bit in bits:
+        damaged = flipped(damaged, bit)
+    with pytest.raises(DamagedFrame):
+        unpack(*split(damaged))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.policies import PolicyName, table
@@ -36,7 +36,7 @@ def hits(policy: PolicyName, trace: str, entries: int) -> float:
         pytest.skip(f"the trace {path} is not here")
     with gzip.open(path, "rt") as lines:
         keys = [line.strip() for line in lines if line.strip() and "*" not in line]
-    kept = table(policy, entries * WEIGHT, lambda value: WEIGHT, lambda: None)
+    kept = table(policy, entries * WEIGHT, lambda value: WEIGHT, lambda key, value: None)
     found = 0
     for key in keys:
         if kept.get(key) is not None:
@@ -67,26 +67,31 @@ requests = st.lists(st.tuples(st.sampled_from("abcdefghij"), st.integers(-2, 12)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+@settings(max_examples=50)
 @given(requests=requests, limit=st.integers(1, 40))
 def test_a_table_keeps_to_its_limit_and_never_lies(policy: PolicyName, requests: Requests, limit: int) -> None:
     """Whatever is put, asked for (-1) and dropped (-2): a value is the latest of its key, and all weigh no more."""
-    evictions: list[None] = []
-    kept = table(policy, limit, lambda value: value, lambda: evictions.append(None))
+    evictions: list[tuple[str, int]] = []
+    kept = table(policy, limit, lambda value: value, lambda key, value: evictions.append((key, value)))
     latest: dict[str, int] = {}
     for key, action in requests:
         if action == -2:
-            kept.drop(key)
+            was_kept = key in dict(kept.items())
+            assert kept.drop(key) == was_kept
             latest.pop(key, None)
         elif action == -1:
             assert kept.get(key) in {None, latest.get(key)}
         else:
+            before, evictions[:] = dict(kept.items()) | {key: action}, []
             kept.put(key, action)
             latest[key] = action
+            after = dict(kept.items())
+            assert sorted(after.items()) == sorted(before.items() - set(evictions))  # told of each, and of no other
+            assert len(before) == len(after) + len(evictions)
         count, weight = kept.size()
         assert weight <= limit
         held = [found for found in (kept.get(known) for known in latest) if found is not None]
         assert (len(held), sum(held)) == (count, weight)
-        assert count + len(evictions) >= len(latest)
     kept.clear()
     assert kept.size() == (0, 0)
 
@@ -94,7 +99,7 @@ def test_a_table_keeps_to_its_limit_and_never_lies(policy: PolicyName, requests:
 @given(keys=st.lists(st.sampled_from("abcdefgh"), max_size=200), limit=st.integers(1, 6))
 def test_lru_is_an_ordered_dictionary(keys: list[str], limit: int) -> None:
     """The oracle of the policy that everybody knows."""
-    kept, oracle = table("lru", limit, lambda value: 1, lambda: None), OrderedDict[str, bool]()
+    kept, oracle = table("lru", limit, lambda value: 1, lambda key, value: None), OrderedDict[str, bool]()
     for key in keys:
         found = kept.get(key) is not None
         assert found == (key in oracle)
@@ -109,7 +114,7 @@ def test_lru_is_an_ordered_dictionary(keys: list[str], limit: int) -> None:
 
 def test_wtinylfu_keeps_what_is_asked_for_through_a_scan() -> None:
     """A thousand keys that are asked for once displace nothing that is asked for again and again."""
-    kept = table("wtinylfu", 100, lambda value: 1, lambda: None)
+    kept = table("wtinylfu", 100, lambda value: 1, lambda key, value: None)
     wanted = [f"wanted {number}" for number in range(50)]
     for _ in range(3):
         for key in wanted:

@@ -1,241 +1,220 @@
-"""The contract of a tier, held by each of them, and what is particular to one."""
+"""The contract of a tier, held by each of them with each of their policies."""
 
 from __future__ import annotations
 
+import random
 import time
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from conftest import Clock
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from processes import until
 
+from cache.disk import DiskTier
 from cache.memory import MemoryTier
 from cache.policies import PolicyName
 from cache.shared import SharedTier
-from cache.tier import MISS, Entry, Tier, TierFault
+from cache.tier import MISS, Entry, Miss, Stamp, Tier
 
-LONG_S = 60.0
-SHORT_S = 0.05
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
+LIMIT_BYTES = 32_000_000
+LONG_S, SHORT_S = 600.0, 0.03
+POLICIES = get_args(PolicyName)
+KINDS = [("memory", policy) for policy in POLICIES] + [("shared", "lru")] + [("disk", policy) for policy in POLICIES]
+NAMES = ["a", "A", "a b", "a\nb", "a\r\n", "a\x00b", "a*", "a?", "[a]", "ä", "天", "🌳", "' OR 1=1 --", "", "x" * 1024]
+STAMP = (("session:1", "0123456789abcdef"), ("model:a.b-c_d", "fedcba9876543210"))
 
 
-@dataclass
 class Bench:
-    """A tier, how its time passes, and keys that no other test uses."""
+    """A tier, and how its time passes."""
 
-    tier: Tier
-    wait: Callable[[float], None]
-    prefix: str = field(default_factory=lambda: uuid.uuid4().hex)
+    def __init__(self, tier: Tier, clock: Callable[[], float]) -> None:
+        self.tier, self.clock = tier, clock
 
-    def key(self, name: str = "key") -> str:
-        return f"{self.prefix}:{name}"
+    def entry(self, value: bytes | None, left_s: float = LONG_S, stamp: Stamp = ()) -> Entry:
+        """An entry that is made now."""
+        now = self.clock()
+        return Entry(value, now, now + left_s / 2, now + left_s, stamp)
+
+    def set(self, name: str, value: bytes | None = b"value", left_s: float = LONG_S) -> None:
+        """Keep a value."""
+        self.tier.set(name, self.entry(value, left_s))
+
+    def value(self, name: str) -> bytes | Miss | None:
+        """The value under a name."""
+        found = self.tier.get(name)
+        return MISS if found is MISS else found.value
+
+    def let_expire(self, name: str) -> None:
+        """Let pass the short time of what is kept under the name."""
+        if isinstance(self.clock, Clock):
+            self.clock.now += SHORT_S
+        until(lambda: self.tier.get(name) is MISS, f"{name!r} expires", 10)
 
 
-@pytest.fixture
-def client(store_url: str) -> Iterator[redis.Redis]:
-    """A client of the farm's store that leaves bytes as they are."""
-    client = redis.Redis.from_url(store_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture(params=[*get_args(PolicyName), "shared"])
-def bench(request: pytest.FixtureRequest) -> Bench:
+@pytest.fixture(params=KINDS, ids="-".join)
+def bench(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Bench:
     """Each tier in turn."""
-    if request.param == "shared":
-        return Bench(SharedTier(request.getfixturevalue("client")), time.sleep)
-    clock = Clock()
-    return Bench(MemoryTier(1_000_000, request.param, clock), clock.pass_)
-
-
-def value(bench: Bench, name: str = "key") -> object:
-    """The value under a key, or MISS."""
-    found = bench.tier.get(bench.key(name))
-    return found if found is MISS else found.value
+    kind, policy = request.param
+    if kind == "memory":
+        return Bench(MemoryTier(LIMIT_BYTES, policy, clock), clock)
+    if kind == "disk":
+        return Bench(DiskTier(tmp_path / "disk", LIMIT_BYTES, policy), time.time)
+    client: redis.Redis = request.getfixturevalue("store")
+    return Bench(SharedTier(client), time.time)
 
 
 def test_an_unknown_key_is_a_miss(bench: Bench) -> None:
     """A key that was never set is MISS."""
-    assert bench.tier.get(bench.key()) is MISS
+    assert bench.value("key") is MISS
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"value", b"", bytes(range(256)), b"a long text " * 1000],
-    ids=["text", "empty", "every byte", "long"],
+    "value",
+    [b"value", b"", None, bytes(range(256)), b"a long text " * 1000, random.Random(1).randbytes(5_000_000)],
+    ids=["text", "empty", "nothing", "every byte", "long", "megabytes"],
 )
-def test_what_was_set_is_got(bench: Bench, content: bytes) -> None:
-    """A value comes back byte for byte, the empty one among them."""
-    bench.tier.set(bench.key(), Entry(content, LONG_S))
-    assert value(bench) == content
+@pytest.mark.parametrize("stamp", [(), STAMP], ids=["free", "stamped"])
+def test_what_was_set_is_got(bench: Bench, value: bytes | None, stamp: Stamp) -> None:
+    """Value, times and stamp come back exactly, the empty value and the negative result among them."""
+    entry = bench.entry(value, stamp=stamp)
+    bench.tier.set("key", entry)
+    assert bench.tier.get("key") == entry
 
 
-def test_the_time_left_is_told(bench: Bench) -> None:
-    """An entry comes with the seconds that are left of its time."""
-    bench.tier.set(bench.key(), Entry(b"value", LONG_S))
-    bench.wait(0.01)
-    found = bench.tier.get(bench.key())
-    assert found is not MISS
-    assert 0 < found.ttl_s < LONG_S
+def test_a_value_is_replaced(bench: Bench) -> None:
+    """The latest value counts, whatever its size, and its time."""
+    for value in (b"old", bytes(100_000), None, b"new"):
+        bench.set("key", value)
+        assert bench.value("key") == value
+    bench.set("key", b"short", SHORT_S)
+    bench.let_expire("key")
+    bench.set("key", b"again")
+    assert bench.value("key") == b"again"
 
 
 def test_an_entry_expires(bench: Bench) -> None:
     """When its time has passed an entry is MISS, and its neighbour stays."""
-    bench.tier.set(bench.key("short"), Entry(b"value", SHORT_S))
-    bench.tier.set(bench.key("long"), Entry(b"value", LONG_S))
-    bench.wait(2 * SHORT_S)
-    assert value(bench, "short") is MISS
-    assert value(bench, "long") == b"value"
+    bench.set("long", b"value")
+    bench.set("short", b"value", SHORT_S)
+    bench.let_expire("short")
+    assert bench.value("long") == b"value"
+
+
+def test_what_has_expired_is_not_kept(bench: Bench) -> None:
+    """An entry without any time left is never found."""
+    bench.set("key", b"value", 0.0)
+    assert bench.value("key") is MISS
+
+
+def test_adding_keeps_what_there_is(bench: Bench) -> None:
+    """A key is added only where there is none, a negative result counting as one."""
+    bench.tier.add("key", bench.entry(b"one"))
+    bench.tier.add("key", bench.entry(b"two"))
+    assert bench.value("key") == b"one"
+    bench.set("nothing", None)
+    bench.tier.add("nothing", bench.entry(b"something"))
+    assert bench.value("nothing") is None
+
+
+def test_adding_replaces_what_has_expired(bench: Bench) -> None:
+    """An expired entry is none."""
+    bench.set("key", b"old", SHORT_S)
+    bench.let_expire("key")
+    bench.tier.add("key", bench.entry(b"new"))
+    assert bench.value("key") == b"new"
 
 
 def test_a_deleted_key_is_a_miss(bench: Bench) -> None:
-    """Deleting forgets one key and no other."""
-    bench.tier.set(bench.key("gone"), Entry(b"value", LONG_S))
-    bench.tier.set(bench.key("kept"), Entry(b"value", LONG_S))
-    bench.tier.delete(bench.key("gone"))
-    assert value(bench, "gone") is MISS
-    assert value(bench, "kept") == b"value"
+    """Deleting forgets one key and no other, and says whether it was held."""
+    bench.set("gone")
+    bench.set("kept")
+    assert bench.tier.delete("gone") is True
+    assert bench.tier.delete("gone") is False
+    assert bench.tier.delete("never") is False
+    assert [bench.value(name) for name in ("gone", "kept")] == [MISS, b"value"]
 
 
-def test_deleting_an_unknown_key_does_nothing(bench: Bench) -> None:
-    """A key that is not held may be deleted."""
-    bench.tier.delete(bench.key())
-    assert value(bench) is MISS
+def test_clearing_forgets_all(bench: Bench) -> None:
+    """And says how many entries that were; the tier goes on."""
+    assert bench.tier.clear() == 0
+    for number in range(700):
+        bench.set(str(number), b"" if number % 2 else None)
+    assert bench.tier.clear() == 700
+    assert [bench.value(str(number)) for number in range(700)] == [MISS] * 700
+    bench.set("key")
+    assert (bench.value("key"), bench.tier.clear()) == (b"value", 1)
 
 
-def test_a_value_is_replaced(bench: Bench) -> None:
-    """The latest value counts, and its time."""
-    bench.tier.set(bench.key(), Entry(b"old", SHORT_S))
-    bench.tier.set(bench.key(), Entry(b"new", LONG_S))
-    bench.wait(2 * SHORT_S)
-    assert value(bench) == b"new"
+def test_sweeping_leaves_the_living(bench: Bench) -> None:
+    """What has expired takes no room afterwards, and what has not stays."""
+    for number in range(5):
+        bench.set(f"short {number}", b"value", SHORT_S)
+    bench.set("long")
+    if isinstance(bench.clock, Clock):
+        bench.clock.now += SHORT_S
+    kept = bench.tier.size().entries  # one may have been late
+    swept = 0
+
+    def is_swept() -> bool:
+        nonlocal swept
+        swept += bench.tier.sweep()
+        return bench.tier.size().entries == 1
+
+    until(is_swept, "only the living takes room", 10)
+    assert swept == (0 if isinstance(bench.tier, SharedTier) else kept - 1)
+    assert bench.value("long") == b"value"
 
 
-def test_a_shorter_time_replaces_a_longer_one(bench: Bench) -> None:
-    """A value that is set again with less time expires by the new time."""
-    bench.tier.set(bench.key(), Entry(b"old", LONG_S))
-    bench.tier.set(bench.key(), Entry(b"new", SHORT_S))
-    bench.wait(2 * SHORT_S)
-    assert value(bench) is MISS
+def test_its_size_is_told(bench: Bench) -> None:
+    """Entries are counted, bytes are those of the values at least, and nothing was evicted."""
+    empty = bench.tier.size()
+    for number in range(20):
+        bench.set(str(number), random.Random(number).randbytes(50_000))
+    full = bench.tier.size()
+    assert (empty.entries, full.entries) == (0, 20)
+    assert full.bytes - empty.bytes >= 20 * 50_000
+    assert full.evictions == empty.evictions
 
 
 def test_keys_may_hold_any_characters(bench: Bench) -> None:
-    """Keys differ by every character: spaces, line breaks, stars and letters beyond ASCII."""
-    names = ["a b", "a\nb", "a*", "a", "ä", "天"]
-    for name in names:
-        bench.tier.set(bench.key(name), Entry(name.encode(), LONG_S))
-    assert [value(bench, name) for name in names] == [name.encode() for name in names]
+    """Keys differ by every character."""
+    for name in NAMES:
+        bench.set(name, name.encode())
+    assert [bench.value(name) for name in NAMES] == [name.encode() for name in NAMES]
+    assert [bench.tier.delete(name) for name in NAMES] == [True] * len(NAMES)
 
 
-def test_memory_counts_time_by_its_clock() -> None:
-    """An entry lasts until its time is up by the clock that was given, and not to that very moment."""
-    clock = Clock()
-    tier = MemoryTier(1000, clock=clock)
-    tier.set("key", Entry(b"value", 10.0))
-    clock.now += 9.5
-    assert tier.get("key") == Entry(b"value", 0.5)
-    clock.now += 0.5
-    assert tier.get("key") is MISS
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.text(st.characters(), max_size=30))
+@example(name="\ud800")
+@example(name="a\udfff\n")
+def test_any_text_is_a_key(bench: Bench, name: str) -> None:
+    """Lone surrogates included, which JSON may bring and UTF-8 does not know."""
+    bench.set(name)
+    assert bench.value(name) == b"value"
+    bench.tier.add(name, bench.entry(b"other"))
+    assert bench.tier.delete(name)
 
 
-def test_memory_is_bounded_in_bytes() -> None:
-    """However much is set, the values that are held are no more than the limit."""
-    tier = MemoryTier(1000, clock=Clock())
-    for n in range(100):
-        tier.set(str(n), Entry(bytes(100), LONG_S))
-    held = [n for n in range(100) if tier.get(str(n)) is not MISS]
-    assert 0 < 100 * len(held) <= 1000
-    assert held[-1] == 99
+def test_many_threads_may_share_it(bench: Bench, in_threads: Callable[..., list[object]]) -> None:
+    """Nobody finds another key's value, and nothing is raised."""
 
+    def work(number: int) -> bool:
+        for step in range(20):
+            name = str((number + step) % 7)
+            bench.set(name, name.encode() * 50)
+            if bench.value(name) not in {MISS, name.encode() * 50}:
+                return False
+            if step % 5 == 0:
+                bench.tier.delete(name)
+        return True
 
-def test_memory_forgets_the_least_recently_used() -> None:
-    """An entry that was read lately outlives one that was only set later."""
-    tier = MemoryTier(1800, clock=Clock())
-    for n in range(3):
-        tier.set(str(n), Entry(bytes(200), LONG_S))
-    tier.get("0")
-    for n in range(3, 5):
-        tier.set(str(n), Entry(bytes(200), LONG_S))
-    assert [tier.get(str(n)) is MISS for n in range(5)] == [False, True, False, False, False]
-
-
-def test_memory_does_not_keep_what_is_larger_than_itself() -> None:
-    """A value over the limit is not held, and neither is what it replaces; the others stay."""
-    tier = MemoryTier(1000, clock=Clock())
-    tier.set("key", Entry(b"old", LONG_S))
-    tier.set("other", Entry(b"other", LONG_S))
-    tier.set("key", Entry(bytes(1001), LONG_S))
-    assert tier.get("key") is MISS
-    assert tier.get("other") == Entry(b"other", LONG_S)
-
-
-def test_a_shared_value_is_seen_by_another_process(client: redis.Redis, store_url: str) -> None:
-    """What one client's tier sets another's gets."""
-    other = redis.Redis.from_url(store_url)
-    key = uuid.uuid4().hex
-    SharedTier(client, compress=True).set(key, Entry(b"value " * 1000, LONG_S))
-    found = SharedTier(other, compress=False).get(key)
-    other.close()
-    assert found is not MISS
-    assert found.value == b"value " * 1000
-
-
-def test_a_shared_entry_expires_on_the_server(client: redis.Redis) -> None:
-    """The server itself holds the entry's time, under the cache's own prefix."""
-    key = uuid.uuid4().hex
-    SharedTier(client).set(key, Entry(b"value", LONG_S))
-    assert 0 < client.pttl(f"echo:cache:{key}") <= 1000 * LONG_S
-
-
-@pytest.mark.parametrize("compress", [True, False])
-def test_the_shared_tier_compresses_when_told(client: redis.Redis, compress: bool) -> None:
-    """A compressible value takes less room on the server, unless compression is off."""
-    key = uuid.uuid4().hex
-    SharedTier(client, compress=compress).set(key, Entry(bytes(10_000), LONG_S))
-    assert (client.strlen(f"echo:cache:{key}") < 1000) == compress
-
-
-def test_a_damaged_shared_value_is_a_miss_and_gone(client: redis.Redis) -> None:
-    """Bytes on the server that are no frame are not found twice; the tier itself is well."""
-    key = uuid.uuid4().hex
-    client.set(f"echo:cache:{key}", b"no frame", px=60_000)
-    assert SharedTier(client).get(key) is MISS
-    assert not client.exists(f"echo:cache:{key}")
-
-
-def test_a_shared_value_without_a_time_is_a_miss(client: redis.Redis) -> None:
-    """Something under the key that never expires is not the cache's."""
-    key = uuid.uuid4().hex
-    SharedTier(client).set(key, Entry(b"value", LONG_S))
-    client.persist(f"echo:cache:{key}")
-    assert SharedTier(client).get(key) is MISS
-    client.delete(f"echo:cache:{key}")
-
-
-@pytest.mark.parametrize("call", ["get", "set", "delete"])
-def test_a_server_that_is_away_is_a_fault(call: str) -> None:
-    """Every method raises TierFault when nobody answers."""
-    nobody = redis.Redis(port=1, retry=Retry(NoBackoff(), 0))
-    tier = SharedTier(nobody)
-    with pytest.raises(TierFault):
-        tier.set("key", Entry(b"value", 1.0)) if call == "set" else getattr(tier, call)("key")
-    nobody.close()
+    assert in_threads(work, 8) == [True] * 8
 
 
 def test_a_miss_prints_its_name() -> None:

@@ -1,0 +1,85 @@
+"""What tests of caches share: a clock to set, keys of their own, clients, and processes beside this one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from processes import Site
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def own_database(store_url: str) -> str:
+    """The database that tests of caches clear as they like."""
+    return store_url.removesuffix("/0") + "/9"
+
+
+def brief(url: str) -> redis.Redis:
+    """A client of bytes that gives up within a second."""
+    return redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+
+
+Another = Callable[[], ProcessPoolExecutor]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the keys and tags of this test alone begin with."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[redis.Redis]:
+    """A client of an empty database of the farm's store, which leaves bytes as they are."""
+    client = redis.Redis.from_url(own_database(store_url))
+    client.flushdb()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Site:
+    """Servers that this test may kill."""
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def another() -> Iterator[Another]:
+    """Begin another process, which runs what is submitted to it, in order."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")))
+
+
+@pytest.fixture
+def in_threads() -> Callable[..., list[Any]]:
+    """Run a function of a number in so many threads at once; what each returned, in order."""
+
+    def run(work: Callable[[int], Any], count: int) -> list[Any]:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(work, range(count)))
+
+    return run
