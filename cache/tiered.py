@@ -179,7 +179,7 @@ class TieredCache:
         """Give what memory let go of, and is nowhere else, to the next tier."""
         for key, entry in shed:
             for tier in self._slower[:1]:
-                self._try(tier, None, tier.add, key, entry)
+                self._try(tier, None, _bring, tier, key, entry)
 
     def _is_still_current(self, key: str, held: Held, counted: bool = True) -> bool:
         if self._are_current(held.entry.stamp):
@@ -215,6 +215,13 @@ class TieredCache:
             if not isinstance(fault, DamagedEntry):
                 self._rests_until[tier.name] = self._clock() + REST_S
             return otherwise
+
+
+def _bring(tier: Tier, key: str, entry: Entry) -> None:
+    """Have the tier keep the entry, unless what it has is no older."""
+    held = tier.get(key)
+    if held is MISS or held.made_at < entry.made_at:
+        tier.set(key, entry)
 
 
 def _written(tier: Tier, key: str, entry: Entry) -> bool:

@@ -170,6 +170,20 @@ def test_memory_demotes_what_is_nowhere_else(cache: TieredCache, tiers: tuple[Ti
     assert all(cache.get(f"fill {number}") is not MISS for number in range(100))
 
 
+def test_a_demoted_value_replaces_an_older_one(cache: TieredCache, tiers: tuple[Tier, ...]) -> None:
+    """What a slower tier still has from before does not come back once memory lets the newer one go."""
+    for key, written in (("key", b"old"), ("other", b"theirs")):
+        cache.set(key, written, 60.0, levels=["l2"])
+    cache.set("key", b"new", 60.0, levels=["l1"])
+    now = tiers[0].get("key")
+    assert now is not MISS
+    tiers[0].set("other", now._replace(made_at=now.made_at - 10))
+    for number in range(100):
+        cache.set(f"fill {number}", b"d" * 2000, 60.0, levels=["l1"])
+    assert tiers[0].get("key") is MISS
+    assert (cache.get("key"), cache.get("other")) == (b"new", b"theirs")
+
+
 def test_what_the_store_missed_is_demoted_later(tmp_path: Path, own_site: Site, ahead: Ahead) -> None:
     """A value that was set while L2 was away gets there when memory lets it go."""
     client = brief(own_site.store_url)
