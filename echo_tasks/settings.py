@@ -72,7 +72,7 @@ class Settings(BaseModel):
     )
     echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
     echo_states_mb: int = Field(
-        256, ge=1, description="megabytes of a worker's memory for the states of sessions and templates"
+        256, ge=1, description="megabytes of a worker's memory for states; what is sure to be wanted stays longest"
     )
     echo_state_format: Literal["fp32", "fp16"] = Field(
         "fp32", description="number format of WKV states that are kept; fp16 halves them"

@@ -125,12 +125,16 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         return keep
 
     def _prefixes(self) -> Prefixes:
-        """The states that this worker finds and keeps: in its memory, and where all workers find them."""
+        """The states that this worker finds and keeps: in its memory, and where all workers find them.
+
+        The memory goes by ranks, whatever EVICTION_POLICY is: what only may be wanted must not flush what will be.
+        """
         rwkv, chosen = self._model.rwkv, self._settings
         states = StateFormat(self._model.model_id, rwkv.shape, rwkv.dtype, chosen.echo_state_format)
         store = SharedTier(connections.hasty(chosen.store), compress=False)  # measured: states do not compress
-        cache = TieredCache([MemoryTier(chosen.echo_states_mb << 20, chosen.eviction_policy), store])
-        return Prefixes(cache, states, ttl_s=60 * chosen.session_timeout_minutes)
+        memory = MemoryTier(chosen.echo_states_mb << 20, "ranked")
+        ttl_s = 60 * chosen.session_timeout_minutes
+        return Prefixes(TieredCache([memory, store]), states, ttl_s=ttl_s, spare=TieredCache([memory]))
 
     def _record(self, worker: Any) -> WorkerRecord:
         return WorkerRecord(

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from feeding import Reading
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import until
 from prometheus_client import REGISTRY
 
-from cache.memory import MemoryTier
 from cache.tier import MISS
 from cache.tiered import TieredCache
-from workers.batch import Batch
 from workers.checkpoint import Shape
 from workers.engine import Engine
 from workers.prefixes import Prefixes
 from workers.rwkv7 import RWKV7
 from workers.sequence import Generation, GenerationRequest, Sampling
 from workers.slots import State
-from workers.states import StateFormat, UnusableState, WkvFormat
+from workers.states import StateFormat, UnusableState
 from workers.tokenizer import Tokenizer
 
 PATIENCE_S = 60
@@ -35,45 +34,6 @@ MODEL_ID = "0123456789abcdef"
 SHAPE = Shape(layers=3, width=128, vocabulary=100)
 
 MakePrefixes = Callable[..., Prefixes]
-
-
-class Reading:
-    """A model that counts the tokens it is fed, and may be held before its first step."""
-
-    def __init__(self, model: RWKV7) -> None:
-        self.shape, self.slots, self.max_tokens = model.shape, model.slots, model.max_tokens
-        self.sampler, self.watch = model.sampler, model.watch
-        self._model = model
-        self.fed = 0
-        self.go = threading.Event()
-        self.go.set()
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        self.go.wait(PATIENCE_S)
-        self.fed += len(batch.tokens)
-        return self._model.forward(batch)
-
-
-@pytest.fixture
-def cache() -> TieredCache:
-    """Where states are kept; several engines may share it, as workers share their store."""
-    return TieredCache([MemoryTier(64 << 20)])
-
-
-@pytest.fixture
-def make_prefixes(model: RWKV7, cache: TieredCache) -> Iterator[MakePrefixes]:
-    """Makes what a worker finds and keeps states with; all are stopped at the end."""
-    made: list[Prefixes] = []
-
-    def make(model_id: str = MODEL_ID, wkv: WkvFormat = "fp32") -> Prefixes:
-        prefixes = Prefixes(cache, StateFormat(model_id, model.shape, model.dtype, wkv), ttl_s=60)
-        prefixes.start()
-        made.append(prefixes)
-        return prefixes
-
-    yield make
-    for prefixes in made:
-        prefixes.stop()
 
 
 def request(question: str, **more: Any) -> GenerationRequest:
@@ -92,7 +52,7 @@ def count(name: str, **labels: str) -> float:
 def kept(prefixes: Prefixes, tokenizer: Tokenizer) -> bool:
     """Whether the state after the past has been written."""
     tokens = tokenizer.encode(PAST[: len(PAST) // 2]) + tokenizer.encode(PAST[len(PAST) // 2 :])
-    return prefixes.find(prefixes.keys(tokens, [len(tokens)])).state is not None
+    return prefixes.find(prefixes.beginnings(tokens, [len(tokens)])).state is not None
 
 
 def test_a_known_beginning_is_not_read_again(
@@ -147,7 +107,7 @@ def test_a_flipped_bit_is_found_counted_and_computed_again(
     expected = ask(engine, QUESTIONS[0])
     until(lambda: kept(prefixes, tokenizer), "the state is kept", PATIENCE_S)
     tokens = tokenizer.encode(PAST[: len(PAST) // 2]) + tokenizer.encode(PAST[len(PAST) // 2 :])
-    key = prefixes.keys(tokens, [len(tokens)])[len(tokens)]
+    key = prefixes.beginnings(tokens, [len(tokens)])[-1].key
     value = cache.get(key)
     assert value is not MISS
     spoiled = bytearray(value)
