@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from bench import engine, farm, model
+from bench import engine, farm, model, prefixes
 
-_BY_NAME = {"engine": engine.main, "farm": farm.main, "model": model.main}
+_BY_NAME = {"engine": engine.main, "farm": farm.main, "model": model.main, "prefixes": prefixes.main}
 
 if __name__ == "__main__":
     name = sys.argv[1] if len(sys.argv) > 1 else ""
