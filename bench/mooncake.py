@@ -1,4 +1,4 @@
-"""The prompts of a real trace in which beginnings are shared: Mooncake's, whose `hash_ids` name blocks of 512 tokens."""
+"""The prompts of a real trace whose beginnings are shared: Mooncake's, whose `hash_ids` name blocks of 512 tokens."""
 
 from __future__ import annotations
 

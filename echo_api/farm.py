@@ -12,6 +12,7 @@ from cache.shared import SharedTier
 from cache.tiered import TieredCache
 from echo_api.answers import Answers
 from echo_api.intake import Intake
+from echo_api.offers import Offers
 from echo_api.wakeups import Wakeups
 from echo_tasks import connections
 from echo_tasks.dispatch import Publisher
@@ -34,6 +35,7 @@ class Farm:
     events: Events
     registry: Registry
     intake: Intake
+    offers: Offers
     wakeups: Wakeups
 
     @classmethod
@@ -58,6 +60,7 @@ class Farm:
             intake=Intake(
                 ledger, Publisher(settings.broker), Answers(cache, registry) if settings.enable_caching else None
             ),
+            offers=Offers(registry),
             wakeups=Wakeups(settings.broker),
         )
 

@@ -68,6 +68,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             max_prompt_tokens=self._settings.echo_max_prompt_tokens,
             on_death=_end_worker,
             prefixes=prefixes,
+            tuned=loaded.tuned,
         )
         writer = StreamWriter(Events(redis))
         ledger = Ledger(
@@ -89,6 +90,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 node=worker.hostname,
                 model_id=loaded.model_id,
                 keep_answer=self._answer_keeper(),
+                initial_states=self._settings.states_by_step,
             )
         )
         self._announce()
@@ -147,6 +149,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             model_name=self._model.name,
             version=__version__,
             started_at=time.time(),
+            initial_states=sorted(self._model.tuned),
         )
 
     def _announce(self) -> None:

@@ -8,6 +8,7 @@ transposed). The token shifts begin with zeros. A state fits the model that it w
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from echo_tasks.errors import CheckpointError
 from workers import checkpoint
 from workers.checkpoint import HEAD_SIZE, Shape
 from workers.slots import State
+
+_NAME = "[A-Za-z0-9_.-]{1,64}"
+"""What messages take for a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,11 @@ def load_all(folder: Path, shape: Shape, dtype: torch.dtype) -> dict[str, Tuned]
     """The state of every NAME.pth of a folder, by name. Raises CheckpointError."""
     if not folder.is_dir():
         raise CheckpointError(folder, "no such folder of initial states")
-    return {path.stem: load(path, shape, dtype) for path in sorted(folder.glob("*.pth"))}
+    paths = sorted(folder.glob("*.pth"))
+    for path in paths:
+        if not re.fullmatch(_NAME, path.stem):
+            raise CheckpointError(path, f"its name is no name for a request: {_NAME} is")
+    return {path.stem: load(path, shape, dtype) for path in paths}
 
 
 def load(path: Path, shape: Shape, dtype: torch.dtype) -> Tuned:

@@ -33,14 +33,16 @@ class SetEngine:
         self.prompts: list[str] = []
         self.requests: list[GenerationRequest] = []
         self.read_ahead: list[tuple[str, tuple[int, ...]]] = []
+        self.read_ahead_after: list[str | None] = []
         self.longest = 10**9
         self.before_answer = lambda: None
 
     def takes(self, prompt: str) -> bool:
         return len(prompt) <= self.longest
 
-    def read(self, prompt: str, marks: tuple[int, ...]) -> None:
+    def read(self, prompt: str, marks: tuple[int, ...], initial: str | None = None) -> None:
         self.read_ahead.append((prompt, marks))
+        self.read_ahead_after.append(initial)
 
     def submit(self, request: GenerationRequest) -> Future[Generation]:
         self.prompts.append(request.prompt)
