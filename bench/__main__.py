@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from bench import engine, farm, model, prefixes
+from bench import engine, farm, model, prefixes, resume
 
-_BY_NAME = {"engine": engine.main, "farm": farm.main, "model": model.main, "prefixes": prefixes.main}
+_BY_NAME = {
+    "engine": engine.main,
+    "farm": farm.main,
+    "model": model.main,
+    "prefixes": prefixes.main,
+    "resume": resume.main,
+}
 
 if __name__ == "__main__":
     name = sys.argv[1] if len(sys.argv) > 1 else ""

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
+
 _PATIENCE_S = 60
 """Longest wait that the API allows for a job's end."""
 
@@ -59,6 +63,24 @@ def farm(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
         yield Site(ports["API_PORT"], f"redis://127.0.0.1:{ports['BROKER_PORT']}")
     finally:
         subprocess.run([*control, "stop"], env=env, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+
+
+@contextmanager
+def store(folder: Path) -> Iterator[str]:
+    """The URL of a store of a farm's own kind, by itself; it has stopped when the block ends."""
+    port = _free_port()
+    env = os.environ | {"STORE_PORT": str(port), "ECHO_VAR": str(folder / "var")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "echo_tasks.local.servers", "store"], env=env, stdout=subprocess.DEVNULL
+    )
+    client = redis.Redis(port=port, retry=Retry(ConstantBackoff(0.1), 100, (redis.exceptions.ConnectionError,)))
+    try:
+        client.ping()
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        client.close()
+        server.terminate()
+        server.wait()
 
 
 def _free_port() -> int:

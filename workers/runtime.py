@@ -11,7 +11,6 @@ from typing import Any
 from celery import bootsteps, signals
 from celery.worker import state
 
-from cache.memory import MemoryTier
 from cache.shared import SharedTier
 from cache.tiered import TieredCache
 from echo_tasks import __version__, connections, logs, settings, tasks
@@ -22,12 +21,10 @@ from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
 from echo_tasks.messages import JobResult, JobSpec, WorkerRecord
 from echo_tasks.registry import Registry
-from workers import model
+from workers import keeping, model
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.pool import TaskPool
-from workers.prefixes import Prefixes
-from workers.states import StateFormat
 from workers.steps import Steps
 from workers.streams import StreamWriter
 
@@ -61,7 +58,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, worker: Any) -> None:
         loaded = self._model
         redis = connections.patient(self._settings.broker)
-        prefixes = self._prefixes()
+        prefixes = keeping.prefixes(loaded, self._settings)
         engine = Engine(
             loaded.rwkv,
             loaded.tokenizer,
@@ -125,18 +122,6 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             cache.set(key, result.model_dump_json().encode(), self._settings.cache_ttl_seconds)
 
         return keep
-
-    def _prefixes(self) -> Prefixes:
-        """The states that this worker finds and keeps: in its memory, and where all workers find them.
-
-        The memory goes by ranks, whatever EVICTION_POLICY is: what only may be wanted must not flush what will be.
-        """
-        rwkv, chosen = self._model.rwkv, self._settings
-        states = StateFormat(self._model.model_id, rwkv.shape, rwkv.dtype, chosen.echo_state_format)
-        store = SharedTier(connections.hasty(chosen.store), compress=False)  # measured: states do not compress
-        memory = MemoryTier(chosen.echo_states_mb << 20, "ranked")
-        ttl_s = 60 * chosen.session_timeout_minutes
-        return Prefixes(TieredCache([memory, store]), states, ttl_s=ttl_s, spare=TieredCache([memory]))
 
     def _record(self, worker: Any) -> WorkerRecord:
         return WorkerRecord(
