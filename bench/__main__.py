@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import engine, farm, model, prefixes, resume
+from bench import engine, farm, model, prefixes, resume, states
 
 _BY_NAME = {
     "engine": engine.main,
@@ -12,6 +12,7 @@ _BY_NAME = {
     "model": model.main,
     "prefixes": prefixes.main,
     "resume": resume.main,
+    "states": states.main,
 }
 
 if __name__ == "__main__":

@@ -76,19 +76,21 @@ def _round(workers: Sequence[Apart], prompt: Prompt, tokens: int) -> Round:
     return Round(cold, resumed)
 
 
-def _sessions(options: argparse.Namespace, vocabulary: Tokenizer) -> list[Prompt]:
-    """A prompt for each round and one to begin with: turns of random words, and a short one to answer."""
-    chance, sessions = random.Random(options.seed), []  # noqa: S311 - texts, not secrets
+def session(chance: random.Random, turns: int) -> Prompt:
+    """A short text to answer after so many turns of random words."""
 
     def said(words: int) -> str:
         return " ".join(chance.choices(_WORDS, k=words)).capitalize() + "."
 
-    for _ in range(options.rounds + 1):
-        turns: list[Turn] = []
-        while len(vocabulary.encode((prompt := chat("Be brief.", said(6), turns)).text)) < options.history:
-            turns.append(Turn(user=said(30), assistant=said(30)))
-        sessions.append(prompt)
-    return sessions
+    return chat("Be brief.", said(6), [Turn(user=said(30), assistant=said(30)) for _ in range(turns)])
+
+
+def _sessions(options: argparse.Namespace, vocabulary: Tokenizer) -> list[Prompt]:
+    """One for each round, and one to begin with."""
+    chance = random.Random(options.seed)  # noqa: S311 - texts, not secrets
+    turn_tokens = len(vocabulary.encode(session(chance, turns=10).text)) / 10
+    turns = round(options.history / turn_tokens)
+    return [session(chance, turns) for _ in range(options.rounds + 1)]
 
 
 def _print(rounds: Sequence[Round], options: argparse.Namespace) -> None:

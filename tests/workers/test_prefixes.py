@@ -23,7 +23,7 @@ from workers.prefixes import Prefixes
 from workers.rwkv7 import RWKV7
 from workers.sequence import Generation, GenerationRequest, Sampling
 from workers.slots import State
-from workers.states import StateFormat, UnusableState
+from workers.states import StateFormat, UnusableState, WkvFormat
 from workers.tokenizer import Tokenizer
 
 PATIENCE_S = 60
@@ -118,6 +118,57 @@ def test_a_flipped_bit_is_found_counted_and_computed_again(
     assert answer.tokens == expected.tokens
     assert answer.cached_tokens == 0
     assert count("echo_states_refused_total", reason="damaged") == before + 1
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        ("f" * 16, torch.float32, "fp32", 0),
+        (MODEL_ID, torch.bfloat16, "fp32", 0),
+        (MODEL_ID, torch.float32, "fp16", 0),
+        (MODEL_ID, torch.float32, "fp32", 1),
+    ],
+    ids=["model", "dtype", "wkv", "tokens"],
+)
+def test_a_foreign_state_is_found_counted_and_computed_again(
+    model: RWKV7,
+    make_prefixes: MakePrefixes,
+    start_engine: Any,
+    tokenizer: Tokenizer,
+    cache: TieredCache,
+    foreign: tuple[str, torch.dtype, WkvFormat, int],
+) -> None:
+    """Should a key ever lead to one: it is dropped, and the answer is the same."""
+    model_id, dtype, wkv, more = foreign
+    prefixes = make_prefixes()
+    engine = start_engine(model, prefixes=prefixes)
+    expected = ask(engine, QUESTIONS[0])
+    prefixes.settle()
+    tokens = tokenizer.encode(PAST[: len(PAST) // 2]) + tokenizer.encode(PAST[len(PAST) // 2 :])
+    shape, key = model.shape, prefixes.beginnings(tokens, [len(tokens)])[-1].key
+    state = State(
+        torch.zeros(shape.layers, 2, shape.width, dtype=dtype), torch.zeros(shape.layers, shape.heads, 64, 64)
+    )
+    cache.set(key, StateFormat(model_id, shape, dtype, wkv).pack(state, len(tokens) + more), 60)
+    before = count("echo_states_refused_total", reason="foreign")
+    answer = ask(engine, QUESTIONS[0])
+    assert (answer.tokens, answer.cached_tokens) == (expected.tokens, 0)
+    assert count("echo_states_refused_total", reason="foreign") == before + 1
+    prefixes.settle()
+    assert ask(engine, QUESTIONS[0]).cached_tokens == len(tokens)
+
+
+def test_a_state_of_another_layout_is_computed_again(
+    model: RWKV7, make_prefixes: MakePrefixes, start_engine: Any, cache: TieredCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer version of the format is neither found nor, were it found, read."""
+    prefixes = make_prefixes()
+    engine = start_engine(model, prefixes=prefixes)
+    expected = ask(engine, QUESTIONS[0])
+    prefixes.settle()
+    monkeypatch.setattr("workers.states.LAYOUT", 2)
+    answer = ask(engine, QUESTIONS[0])
+    assert (answer.tokens, answer.cached_tokens) == (expected.tokens, 0)
 
 
 def test_a_beginning_that_several_ask_for_at_once_is_read_once(
