@@ -75,9 +75,9 @@ class Prefixes:
     def beginnings(self, tokens: Sequence[int], marks: Sequence[int], after: bytes = b"") -> list[Beginning]:
         """The beginnings of a prompt that end at its strides or the last of its marks, which ascend.
 
-        `after` tells apart what a sequence may have seen before its first token.
+        `after`, of at most 64 bytes, tells apart what a sequence may have seen before its first token.
         """
-        digest = hashlib.blake2b(self._states.identity + after, digest_size=16)
+        digest = hashlib.blake2b(self._states.identity, digest_size=16, key=after)
         data = np.asarray(tokens, dtype="<u4").tobytes()
         found, start = [], 0
         for end in sorted({*marks[-MOST_MARKS:], *strides(len(tokens), self._stride)}):
