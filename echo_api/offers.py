@@ -21,8 +21,9 @@ class Offers:
         self._looked_at = float("-inf")
 
     def check(self, initial_state: str | None, field: str) -> None:
-        """Raises RequestProblem, which names the field, for a state that no live worker offers; without a live worker
-        nobody can tell, and the job waits for one. Raises BrokerUnavailable.
+        """Raises RequestProblem, which names the field, for a state that no live worker offers.
+
+        Without a live worker nobody can tell, and the job waits for one. Raises BrokerUnavailable.
         """
         names = self._current() if initial_state is not None else None
         if names is not None and initial_state not in names:

@@ -35,8 +35,9 @@ class Intake:
         return 0 < len(self._tokenizer.encode(prompt)) <= self._max_prompt_tokens
 
     def asked(self, request: GenerationRequest) -> Sequence:
-        """A sequence that answers. At least its last token is fed, for there are no logits without; raises
-        RequestRejected.
+        """A sequence that answers; at least the last token of its prompt is fed, since no logits are kept.
+
+        Raises RequestRejected.
         """
         return self._sequence(request, [mark for mark in request.marks if mark < len(request.prompt)])
 
@@ -67,9 +68,9 @@ class Intake:
     def _resume(self, sequence: Sequence, marks: list[int], after: bytes, prefixes: Prefixes) -> None:
         """Have a sequence go on from the longest known of its beginnings, and keep what is worth it of the rest."""
         beginnings = prefixes.beginnings(sequence.known, marks, after)
-        is_read_only = marks[-1:] == [sequence.prompt_tokens]
-        found = prefixes.find([one for one in beginnings if is_read_only or one.tokens < sequence.prompt_tokens])
         marked = marks[-1] if marks else None
+        is_read_only = marked == sequence.prompt_tokens
+        found = prefixes.find([one for one in beginnings if is_read_only or one.tokens < sequence.prompt_tokens])
         sequence.marks = prefixes.worth_keeping(beginnings, found=found.tokens, marked=marked)
         if found.state is not None:
             sequence.resume(*found)
