@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from bench import cache, engine, farm, model
+from bench import cache, engine, farm, model, prefixes, resume, states
 
-_BY_NAME = {"cache": cache.main, "engine": engine.main, "farm": farm.main, "model": model.main}
+_BY_NAME = {
+    "cache": cache.main,
+    "engine": engine.main,
+    "farm": farm.main,
+    "model": model.main,
+    "prefixes": prefixes.main,
+    "resume": resume.main,
+    "states": states.main,
+}
 
 if __name__ == "__main__":
     name = sys.argv[1] if len(sys.argv) > 1 else ""

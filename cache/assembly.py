@@ -57,10 +57,13 @@ class Assembly:
         self._sweeper.stop()
         self.changes.stop()
 
-    def cache(self, memory_bytes: int, *, compress: bool) -> TieredCache:
-        """A cache with a memory of its own."""
+    def cache(self, memory: MemoryTier, *, compress: bool) -> TieredCache:
+        """A cache of this memory before the tiers that processes share."""
         slower: list[Tier] = [SharedTier(self._store, compress=compress), *self._disk]
-        memory = MemoryTier(memory_bytes, self._policy)
         cache = TieredCache(memory, slower, tags=self.tags, changes=self.changes)
         self._sweeper.add(cache.sweep)
         return cache
+
+    def memory_alone(self, memory: MemoryTier) -> TieredCache:
+        """A cache of this memory and nothing else."""
+        return TieredCache(memory, tags=self.tags)

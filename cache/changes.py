@@ -62,11 +62,11 @@ class Changes:
         """Whether every change by others is heard now."""
         return self._is_connected
 
-    def tell(self, change: Change) -> None:
-        """Tell all other processes; raises TierFault."""
+    def tell(self, change: Change, pipe: redis.client.Pipeline | None = None) -> None:
+        """Tell all other processes, together with what else is in a pipeline; raises TierFault."""
         message = json.dumps([self._own, *change])
         try:
-            self._redis.publish(self._channel, message)
+            (self._redis if pipe is None else pipe).publish(self._channel, message)
         except RedisError as error:
             raise TierFault(str(error)) from error
 

@@ -32,6 +32,7 @@ _POLICIES: dict[PolicyName, str] = {
     "lfu": "least-frequently-used",
     "fifo": "least-recently-stored",
     "wtinylfu": "least-frequently-used",
+    "ranked": "least-recently-used",
 }
 """What diskcache has that comes nearest. All but `fifo` make every read a write."""
 

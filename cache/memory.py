@@ -60,12 +60,12 @@ class MemoryTier(Tier):
                 held.uses += 1
             return held
 
-    def reject(self, key: str, held: Held, counted: bool = True) -> None:
-        """Take back a hit, if it was counted: what was found is void, and is held no more."""
+    def reject(self, key: str, held: Held, counted: bool = True, *, is_void: bool = True) -> None:
+        """Take back a hit, if it was counted: what was found is not to be used, and if it is void is held no more."""
         with self._lock:
             if counted:
                 self.hits -= 1
-            if self._table.peek(key) is held:
+            if is_void and self._table.peek(key) is held:
                 self._table.drop(key)
 
     def promote(self, key: str, entry: Entry) -> list[tuple[str, Entry]]:

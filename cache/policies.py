@@ -1,7 +1,8 @@
 """What a full tier lets go of first, by name; each is a table bounded in weight, on a library that is kept well.
 
 `lru`, `lfu` and `fifo` are cachetools' (of entries used equally often `lfu` drops the one used longest ago); `wtinylfu`
-is our own, since moka's differs from run to run and theine's counts entries, not bytes.
+is our own, since moka's differs from run to run and theine's counts entries, not bytes. `ranked` is for callers who
+know what they can spare, and say so in their keys.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from cachetools import Cache, FIFOCache, LFUCache, LRUCache
 
+from cache.ranked import Ranked
 from cache.tinylfu import TinyLFU
 
-PolicyName = Literal["lru", "lfu", "fifo", "wtinylfu"]
+PolicyName = Literal["lru", "lfu", "fifo", "wtinylfu", "ranked"]
 
 V = TypeVar("V")
 Weigher = Callable[[V], int]
@@ -96,4 +98,5 @@ _POLICIES: dict[PolicyName, Callable[[int, Weigher[V], Evicted[V]], Table[V]]] =
     "lfu": lambda *arguments: _Cachetools(LFUCache, *arguments),
     "fifo": lambda *arguments: _Cachetools(FIFOCache, *arguments),
     "wtinylfu": TinyLFU,
+    "ranked": Ranked,
 }

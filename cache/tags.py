@@ -62,9 +62,9 @@ class Tags:
         with self._pipeline(tags) as pipe:
             for tag, version in fresh.items():
                 pipe.set(_PREFIX + tag, version, px=round(1000 * row_s))
+            self._changes.tell(Change(fresh), pipe)
             self._execute(pipe)
         self._changed(Change(fresh))
-        self._changes.tell(Change(fresh))
         return tuple(fresh.items())
 
     def invalidate(self, tags: Sequence[str]) -> int:
@@ -78,8 +78,8 @@ class Tags:
         self.renew(tags)
         return count
 
-    def are_current(self, stamp: Stamp) -> bool:
-        """Whether none of its tags was made void since. False, too, when that cannot be known."""
+    def are_current(self, stamp: Stamp) -> bool | None:
+        """Whether none of its tags was made void since; None while that cannot be known."""
         if not self._changes.are_heard():
             self._forget()
         known = self._known
@@ -90,7 +90,7 @@ class Tags:
         try:
             now = self._read([tag for tag, _ in stamp])
         except TierFault:
-            return False
+            return None
         return all(now[tag] == version for tag, version in stamp)
 
     def _read(self, tags: Sequence[str]) -> Mapping[str, str | None]:

@@ -32,6 +32,7 @@ class Found(NamedTuple):
     age_s: float
     left_s: float
     is_stale: bool
+    stamp: Stamp
     uses: int
     """How often this process has had it from its memory."""
 
@@ -112,7 +113,7 @@ class TieredCache:
         deeper = [tier for tier in self._slower if tier.name in chosen]
         written = [self._try(tier, False, _written, tier, key, entry) for tier in deeper]
         if self._memory.name in chosen:
-            self._demote(self._memory.put(key, entry, is_deep=any(written)))
+            self._demote(self._memory.put(key, entry, is_deep=any(written) or not self._slower))
 
     def delete(self, key: str) -> bool:
         """Forget the key in every tier that this process reaches; whether one of them held it."""
@@ -134,7 +135,10 @@ class TieredCache:
             return None
 
     def clear(self, level: Level) -> int:
-        """Forget all of a level, in all processes as far as it is their own; how many entries this one had there."""
+        """Forget all of a level, in all processes as far as it is their own; how many entries this one had there.
+
+        Raises TierFault, and forgets nothing, when the others cannot be told.
+        """
         if self._changes is not None:
             self._changes.tell(Change(levels=[level]))
         return self._clear_here([level])
@@ -173,7 +177,8 @@ class TieredCache:
 
     def _found(self, entry: Entry, level: Level, uses: int) -> Found:
         now = self._clock()
-        return Found(entry.value, level, now - entry.made_at, entry.expires_at - now, entry.stale_at <= now, uses)
+        left_s, is_stale = entry.expires_at - now, entry.stale_at <= now
+        return Found(entry.value, level, now - entry.made_at, left_s, is_stale, entry.stamp, uses)
 
     def _demote(self, shed: Sequence[tuple[str, Entry]]) -> None:
         """Give what memory let go of, and is nowhere else, to the next tier."""
@@ -182,13 +187,13 @@ class TieredCache:
                 self._try(tier, None, _bring, tier, key, entry)
 
     def _is_still_current(self, key: str, held: Held, counted: bool = True) -> bool:
-        if self._are_current(held.entry.stamp):
-            return True
-        self._memory.reject(key, held, counted)
-        return False
+        are_current = self._are_current(held.entry.stamp)
+        if not are_current:
+            self._memory.reject(key, held, counted, is_void=are_current is not None)
+        return bool(are_current)
 
-    def _are_current(self, stamp: Stamp) -> bool:
-        return self._tags is not None and self._tags.are_current(stamp)
+    def _are_current(self, stamp: Stamp) -> bool | None:
+        return self._tags.are_current(stamp) if self._tags else None
 
     def _changed(self, change: Change) -> None:
         self._clear_here(

@@ -10,12 +10,14 @@ from flask import current_app
 from prometheus_client import CollectorRegistry
 
 from cache.assembly import MIB, Assembly
+from cache.memory import MemoryTier
 from cache.tiered import TieredCache
 from echo_api.cache_stats import CacheCollector
 from echo_api.disk import off_the_loop
 from echo_api.gauges import SessionGauges
 from echo_api.intake import Intake
 from echo_api.minds import Minds
+from echo_api.offers import Offers
 from echo_api.values import Values
 from echo_api.wakeups import Wakeups
 from echo_tasks import connections, keys
@@ -50,6 +52,7 @@ class Farm:
     events: Events
     registry: Registry
     intake: Intake
+    offers: Offers
     wakeups: Wakeups
     values: Values
     cache: TieredCache
@@ -74,7 +77,8 @@ class Farm:
             sweep_every_s=settings.cleanup_interval,
             run_on_disk=off_the_loop,
         )
-        cache = assembly.cache(MEMORY_BYTES, compress=settings.enable_compression)
+        memory = MemoryTier(MEMORY_BYTES, settings.eviction_policy)
+        cache = assembly.cache(memory, compress=settings.enable_compression)
         answers = Answers(cache, Minds(registry).answers_id, settings.cache_ttl_seconds)
         dispatcher = Dispatcher(ledger, publisher, answers if settings.enable_caching else None)
         metrics = CollectorRegistry()
@@ -91,6 +95,7 @@ class Farm:
             events=Events(broker),
             registry=registry,
             intake=Intake(ledger, publisher, dispatcher),
+            offers=Offers(registry),
             wakeups=Wakeups(settings.broker),
             values=Values(cache, assembly.tags),
             cache=cache,

@@ -40,6 +40,7 @@ def distinct(items: list[Any]) -> list[Any]:
     return items
 
 
+InitialState = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 StopString = Annotated[str, Field(min_length=1), AfterValidator(_encodable), AfterValidator(_short_in_bytes)]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
@@ -65,7 +66,7 @@ class Stored(BaseModel):
 
 
 class Options(Message):
-    """How each generation of a job samples. `temperature` 0 is greedy; `top_k` 0 is no limit."""
+    """How each generation of a job begins and samples. `temperature` 0 is greedy; `top_k` 0 is no limit."""
 
     max_tokens: int = Field(64, ge=1, le=4096)
     temperature: float = Field(1.0, ge=0, le=2)
@@ -76,6 +77,7 @@ class Options(Message):
     penalty_decay: float = Field(0.996, ge=0, le=1)
     seed: int | None = Field(None, ge=0, le=2**63 - 1)
     stop: list[StopString] = Field(default_factory=list, max_length=4)
+    initial_state: InitialState | None = Field(None, description="a tuned state that prompts begin in, by name")
 
 
 class JobRequest(Message):
@@ -266,6 +268,7 @@ class WorkerRecord(Stored):
     model_name: str
     version: str
     started_at: float
+    initial_states: list[str] = Field(default_factory=list, description="names of the tuned states it offers")
 
     @field_validator("queues")
     @classmethod

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from echo_tasks import keys
 from echo_tasks.errors import SettingsError, exit_misconfigured
 
 
@@ -25,8 +26,18 @@ def _server_url(url: str) -> str:
     return url
 
 
+def _states_by_step(text: str) -> str:
+    names = [*keys.MEMBRANES, keys.INTEGRATION]
+    for pair in filter(None, map(str.strip, text.split(","))):
+        step, _, state = map(str.strip, pair.partition("="))
+        if step not in names or not state:
+            raise ValueError(f"{pair!r} is no membrane=NAME; membranes: {', '.join(names)}")
+    return text
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
+StatesByStep = Annotated[str, AfterValidator(_states_by_step)]
 
 
 class Settings(BaseModel):
@@ -72,10 +83,16 @@ class Settings(BaseModel):
     )
     echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
     echo_states_mb: int = Field(
-        256, ge=1, description="megabytes of a worker's memory for the states of sessions and templates"
+        256, ge=1, description="megabytes of a worker's memory for states; what is sure to be wanted stays longest"
     )
     echo_state_format: Literal["fp32", "fp16"] = Field(
         "fp32", description="number format of WKV states that are kept; fp16 halves them"
+    )
+    echo_initial_states: Path | None = Field(
+        None, description="folder of tuned initial states of the model, each a NAME.pth; unset: there are none"
+    )
+    echo_membrane_states: StatesByStep = Field(
+        "", description="initial states of membranes and integration, as in memory=NAME,reasoning=NAME"
     )
     echo_grace_s: float = Field(
         3, ge=0, le=3600, description="seconds that a stopping worker gives running steps before it hands them back"
@@ -135,6 +152,12 @@ class Settings(BaseModel):
     def disk_cache(self) -> Path:
         """Folder of the cache tier that outlives the farm; all processes on this machine share it."""
         return self.echo_var / "cache"
+
+    @property
+    def states_by_step(self) -> dict[str, str]:
+        """The names of the initial states that steps begin in, by step."""
+        pairs = (pair.partition("=") for pair in self.echo_membrane_states.split(",") if pair.strip())
+        return {step.strip(): state.strip() for step, _, state in pairs}
 
     @property
     def store(self) -> str:

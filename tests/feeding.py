@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -12,7 +13,26 @@ from workers.rwkv7 import RWKV7
 MAX_TOKENS = 256
 """Tokens that a step of the tests' models may be fed."""
 
+_PATIENCE_S = 60
+
 
 def fed(model: RWKV7, slot: int, tokens: Sequence[int]) -> Tensor:
     """The logits (V,) after `tokens` more in a slot."""
     return model.forward(Batch((Segment(slot, tuple(tokens)),)))[0].cpu().clone()
+
+
+class Reading:
+    """A model that counts the tokens it is fed, and may be held before its first step."""
+
+    def __init__(self, model: RWKV7) -> None:
+        self.shape, self.slots, self.max_tokens = model.shape, model.slots, model.max_tokens
+        self.sampler, self.watch = model.sampler, model.watch
+        self._model = model
+        self.fed = 0
+        self.go = threading.Event()
+        self.go.set()
+
+    def forward(self, batch: Batch) -> Tensor:
+        self.go.wait(_PATIENCE_S)
+        self.fed += len(batch.tokens)
+        return self._model.forward(batch)

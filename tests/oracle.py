@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from workers.tokenizer import END_OF_TEXT, Tokenizer
 
@@ -20,10 +22,18 @@ def load(checkpoint: Path) -> Any:
         return package.RWKV(str(checkpoint.with_suffix("")), "cpu fp32")
 
 
-def greedy(oracle: Any, tokenizer: Tokenizer, prompt: str, count: int) -> list[int]:
-    """The package's greedy tokens: the prompt in one go, undecodable ids masked, an end at id 0."""
+def greedy(
+    oracle: Any, tokenizer: Tokenizer, prompt: str, count: int, initial: Mapping[str, Tensor] | None = None
+) -> list[int]:
+    """The package's greedy tokens: the prompt in one go, undecodable ids masked, an end at id 0.
+
+    `initial` is what a file of state tuning holds, for the package's own layout.
+    """
     undecodable = tokenizer.undecodable(65536)
-    logits, state = oracle.forward(tokenizer.encode(prompt), None)
+    state = oracle.generate_zero_state()
+    for name, matrices in (initial or {}).items():
+        state[3 * int(name.split(".")[1]) + 1] = matrices.float().clone()
+    logits, state = oracle.forward(tokenizer.encode(prompt), state)
     tokens: list[int] = []
     while len(tokens) < count and END_OF_TEXT not in tokens:
         logits[undecodable] = -torch.inf

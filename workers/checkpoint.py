@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ from torch import Tensor
 from echo_tasks.errors import CheckpointError
 
 HEAD_SIZE = 64
+
+T = TypeVar("T")
 
 _ATT_VECTORS = ("x_r", "x_w", "x_k", "x_v", "x_a", "x_g", "w0", "a0", "k_k", "k_a")
 _ATT_LOW_RANK = ("w", "a", "g")
@@ -45,10 +49,19 @@ class Checkpoint:
 
 def load(path: Path) -> Checkpoint:
     """Read and check an official `.pth`. Nothing in the file is executed. Raises CheckpointError."""
+    return _guarded(path, _checked)
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a `.pth`, whatever they are. Nothing in the file is executed. Raises CheckpointError."""
+    return _guarded(path, _tensors)
+
+
+def _guarded(path: Path, checked: Callable[[Path, object], T]) -> T:
     if not path.is_file():
         raise CheckpointError(path, "no such file")
     try:
-        return _checked(path, torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path)))
+        return checked(path, torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path)))
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from itertools import pairwise
 
 from echo_tasks import logs
-from echo_tasks.errors import DeadlineExceeded, EngineStopped, GenerationError, RequestRejected
+from echo_tasks.errors import DeadlineExceeded, EngineStopped, GenerationError
 from workers import metering
 from workers.batch import Batch, Segment
+from workers.intake import Intake
+from workers.membranes.prompt import Prompt
 from workers.prefixes import Prefixes
 from workers.rewind import Rewind
 from workers.rwkv7 import RWKV7
 from workers.sampler import Choice, Row
 from workers.scheduler import Scheduler
-from workers.sequence import NO_SLOT, Generation, GenerationRequest, Mark, Sampling, Sequence
+from workers.sequence import NO_SLOT, Generation, GenerationRequest, Sequence
 from workers.tokenizer import Tokenizer
+from workers.tuned import Tuned
 
 PREFILL_TOKENS = 32
 """Tokens of prompts that are fed in a step while others generate, beside one for each sequence that runs."""
 
-_SILENT = Sampling(max_tokens=1)
+_NONE: Mapping[str, Tuned] = {}
 
 log = logs.get(__name__)
 
@@ -42,11 +44,12 @@ class Engine:
         max_waiting: int = 4096,
         prefill_tokens: int = PREFILL_TOKENS,
         prefixes: Prefixes | None = None,
+        tuned: Mapping[str, Tuned] = _NONE,
     ) -> None:
-        """`prefixes` are where the states of prompts' beginnings are found and kept."""
+        """`prefixes` are where the states of prompts' beginnings are found and kept; `tuned` are initial states."""
         self._model = model
         self._tokenizer = tokenizer
-        self._max_prompt_tokens = max_prompt_tokens
+        self._intake = Intake(tokenizer, prefixes, tuned, max_prompt_tokens=max_prompt_tokens)
         self._on_death = on_death
         self._prefixes = prefixes
         self._sampler = model.sampler(tokenizer.undecodable(model.shape.vocabulary))
@@ -66,15 +69,13 @@ class Engine:
 
     def takes(self, prompt: str) -> bool:
         """Whether the prompt is neither empty nor over the limit."""
-        return 0 < len(self._tokenizer.encode(prompt)) <= self._max_prompt_tokens
+        return self._intake.takes(prompt)
 
-    def read(self, prompt: str, marks: tuple[int, ...]) -> None:
+    def read(self, prompt: Prompt, initial: str | None = None, owner: str | None = None) -> None:
         """Have the state after the last mark kept, if it is not yet known, when there is time. Does not block."""
-        request = GenerationRequest(prompt[: marks[-1]], _SILENT, marks=marks)
         with suppress(GenerationError):  # full or stopped: then it is not known
-            sequence = self._sequence(request, marks)
-            sequence.ending = "read"
-            if sequence.mark is not None:
+            sequence = self._intake.read(prompt, initial, owner)
+            if sequence.marks:
                 self._add(sequence, join=False)
 
     def submit(self, request: GenerationRequest) -> Future[Generation]:
@@ -83,7 +84,7 @@ class Engine:
         Raises RequestRejected for what can never be answered, EngineFull, and EngineStopped after `stop`.
         """
         request.sampling.check()
-        sequence = self._sequence(request, [mark for mark in request.marks if mark < len(request.prompt)])
+        sequence = self._intake.asked(request)
         self._add(sequence)
         return sequence.future
 
@@ -96,37 +97,12 @@ class Engine:
             self._thread.join()
         self._abandon()
 
-    def _sequence(self, request: GenerationRequest, ends: Iterable[int]) -> Sequence:
-        """A sequence that goes on from the longest known of the beginnings that end there."""
-        tokens, marks = self._encoded(request.prompt, [*ends])
-        if not tokens:
-            raise RequestRejected("prompt", "no tokens")
-        if len(tokens) > self._max_prompt_tokens:
-            raise RequestRejected("prompt", f"{len(tokens)} tokens; at most {self._max_prompt_tokens} are taken")
-        sequence = Sequence.start(request, tokens)
-        if self._prefixes is not None and marks and request.state is None:
-            keys = self._prefixes.keys(tokens, marks)
-            sequence.mark = Mark(marks[-1], keys[marks[-1]])
-            found = self._prefixes.find(keys)
-            if found.state is not None:
-                sequence.resume(*found)
-        return sequence
-
-    def _encoded(self, prompt: str, ends: list[int]) -> tuple[list[int], list[int]]:
-        """The prompt's tokens, none of which lies across one of the ends, and where these are among the tokens."""
-        tokens: list[int] = []
-        marks = []
-        for start, end in pairwise([0, *ends, len(prompt)]):
-            tokens += self._tokenizer.encode(prompt[start:end])
-            marks.append(len(tokens))
-        return tokens, marks[:-1]
-
     def _add(self, sequence: Sequence, *, join: bool = True) -> None:
-        """Put a sequence in line; without `join` only if no other is on its way to the same mark."""
+        """Put a sequence in line; without `join` only if no other is on its way to its last mark."""
         with self._changed:
             if self._stopping:
                 raise EngineStopped("the engine has stopped")
-            if join or sequence.mark is None or not self._scheduler.leads_to(sequence.mark.key):
+            if join or not self._scheduler.leads_to(sequence.marks[-1].key):
                 self._scheduler.add(sequence)
                 self._changed.notify()
 
@@ -195,13 +171,11 @@ class Engine:
 
     def _keep(self, sequence: Sequence) -> None:
         """Keep the state at the sequence's mark, and have those go on from it who waited for it."""
-        mark, state = sequence.mark, self._model.slots.copy(sequence.slot)
-        if mark is None or self._prefixes is None:
-            return
-        self._prefixes.keep(mark.key, mark.tokens, state)
+        state = self._model.slots.copy(sequence.slot)
+        if self._prefixes is not None:
+            self._prefixes.keep(sequence.marks[0], state)
         with self._changed:
-            for follower in self._scheduler.passed(sequence):
-                follower.resume(mark.tokens, state)
+            self._scheduler.passed(sequence, state)
 
     def _choose(self, batch: Batch, ready: list[Sequence]) -> list[Choice]:
         logits = self._model.forward(batch)

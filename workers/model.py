@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ import torch
 
 from echo_tasks.errors import CheckpointError, SettingsError
 from echo_tasks.settings import Settings
-from workers import checkpoint, cores, engine, membranes, tokenizer
+from workers import checkpoint, cores, engine, membranes, tokenizer, tuned
 from workers.rwkv7 import RWKV7
 from workers.tokenizer import Tokenizer
+from workers.tuned import Tuned
 
 BUNDLED = Path(__file__).parent / "checkpoints" / "echo-mini" / "echo-mini.pth"
 """The small model that comes with the package, for a farm that is given none."""
@@ -35,7 +36,7 @@ class Model:
     """A loaded model.
 
     `model_id` tells its weights and vocabulary apart from any other's; `answers_id` tells apart all that
-    decides an answer besides the job: these, the number format, and the membranes' templates.
+    decides an answer besides the job: these, the number formats, the membranes' templates, and all initial states.
     """
 
     model_id: str
@@ -43,6 +44,7 @@ class Model:
     name: str
     rwkv: RWKV7
     tokenizer: Tokenizer
+    tuned: Mapping[str, Tuned]
 
 
 def load(settings: Settings) -> Model:
@@ -100,8 +102,22 @@ def _load(settings: Settings, device: str) -> Model:
         device=device,
     )
     model_id = _id(loaded.digest, vocabulary.digest)
-    answers_id = _id(model_id, settings.echo_dtype, membranes.fingerprint())
-    return Model(model_id, answers_id, path.stem, model, vocabulary)
+    states = _initial_states(settings, model)
+    by_step = " ".join(f"{step}={name}" for step, name in sorted(settings.states_by_step.items()))
+    formats = f"{settings.echo_dtype} {settings.echo_state_format}"
+    answers_id = _id(model_id, formats, membranes.fingerprint(), tuned.digests(states), by_step)
+    return Model(model_id, answers_id, path.stem, model, vocabulary, states)
+
+
+def _initial_states(settings: Settings, model: RWKV7) -> Mapping[str, Tuned]:
+    folder = settings.echo_initial_states
+    states = tuned.load_all(folder, model.shape, model.dtype) if folder else {}
+    if unknown := sorted({*settings.states_by_step.values()} - states.keys()):
+        given, there = settings.echo_membrane_states, ", ".join(states) or "none, without ECHO_INITIAL_STATES"
+        raise SettingsError(
+            [f"ECHO_MEMBRANE_STATES={given!r} is not allowed ({unknown[0]!r} has no file); allowed: {there}"]
+        )
+    return states
 
 
 def _vocabulary_beside(path: Path) -> Path | None:

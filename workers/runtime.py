@@ -11,6 +11,7 @@ from celery import bootsteps, signals
 from celery.worker import state
 
 from cache.assembly import MIB, Assembly
+from cache.memory import MemoryTier
 from echo_tasks import __version__, connections, logs, settings, tasks
 from echo_tasks.answers import Answers
 from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
@@ -21,12 +22,10 @@ from echo_tasks.messages import WorkerRecord
 from echo_tasks.publishing import Publisher
 from echo_tasks.registry import Registry
 from echo_tasks.sessions import SessionBounds
-from workers import model
+from workers import keeping, model
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.pool import TaskPool
-from workers.prefixes import Prefixes
-from workers.states import StateFormat
 from workers.steps import Steps
 from workers.streams import StreamWriter
 
@@ -64,13 +63,14 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         loaded = self._model
         redis = connections.patient(self._settings.broker)
         assembly = self._assembly()
-        prefixes = self._prefixes(assembly)
+        prefixes = keeping.prefixes(loaded, self._settings, assembly)
         engine = Engine(
             loaded.rwkv,
             loaded.tokenizer,
             max_prompt_tokens=self._settings.echo_max_prompt_tokens,
             on_death=_end_worker,
             prefixes=prefixes,
+            tuned=loaded.tuned,
         )
         writer = StreamWriter(Events(redis))
         ledger = Ledger(
@@ -96,6 +96,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 memories=Memories(redis),
                 count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
                 answers=self._answers(assembly) if self._settings.enable_caching else None,
+                initial_states=self._settings.states_by_step,
             )
         )
         self._announce()
@@ -131,15 +132,9 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         )
 
     def _answers(self, assembly: Assembly) -> Answers:
-        cache = assembly.cache(ANSWERS_BYTES, compress=self._settings.enable_compression)
+        memory = MemoryTier(ANSWERS_BYTES, self._settings.eviction_policy)
+        cache = assembly.cache(memory, compress=self._settings.enable_compression)
         return Answers(cache, lambda: self._model.answers_id, self._settings.cache_ttl_seconds)
-
-    def _prefixes(self, assembly: Assembly) -> Prefixes:
-        """The states that this worker finds and keeps: in its memory, and where all workers find them."""
-        rwkv, chosen = self._model.rwkv, self._settings
-        states = StateFormat(self._model.model_id, rwkv.shape, rwkv.dtype, chosen.echo_state_format)
-        cache = assembly.cache(chosen.echo_states_mb * MIB, compress=False)  # measured: states do not compress
-        return Prefixes(cache, states, ttl_s=60 * chosen.session_timeout_minutes)
 
     def _record(self, worker: Any) -> WorkerRecord:
         return WorkerRecord(
@@ -152,6 +147,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             model_name=self._model.name,
             version=__version__,
             started_at=time.time(),
+            initial_states=sorted(self._model.tuned),
         )
 
     def _announce(self) -> None:

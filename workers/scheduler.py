@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from collections.abc import Iterable
+from typing import Any
 
 from echo_tasks.errors import EngineFull
+from workers.marks import Mark
 from workers.sequence import Sequence
 
 AGE_S = 10.0
@@ -26,12 +29,12 @@ class Scheduler:
         self._max_waiting = max_waiting
         self._waiting: list[tuple[float, int, Sequence]] = []
         self._arrival = itertools.count()
-        self._leading: dict[str, Sequence] = {}  # by the key of the mark that they are on their way to
+        self._leading: dict[str, Sequence] = {}  # by the keys of all marks that they are on their way to
         self._held: dict[str, list[Sequence]] = {}  # those that wait for one of these to get there
         self.running: list[Sequence] = []
 
     def add(self, sequence: Sequence) -> None:
-        """Put a sequence in line, or have it wait for another one that is on its way to the same mark.
+        """Put a sequence in line, or have it wait for another one that is on its way to a mark of both.
 
         Raises EngineFull when the line is as long as it may be.
         """
@@ -43,19 +46,19 @@ class Scheduler:
         """Whether a sequence is on its way to this mark."""
         return key in self._leading
 
-    def passed(self, sequence: Sequence) -> list[Sequence]:
-        """Put those in line who waited for this sequence to reach its mark; returns them. It has none any more."""
-        followers = self._lead_no_more(sequence)
-        sequence.mark = None
-        for follower in followers:
-            follower.mark = None
+    def passed(self, sequence: Sequence, state: Any) -> None:
+        """Take note that a sequence is at its next mark, in this state: who waited for that goes on from there."""
+        mark = sequence.marks.pop(0)
+        for follower in self._lead_no_more(sequence, [mark]):
+            follower.resume(mark.tokens, state)
             self._add(follower)
-        return followers
 
     def _add(self, sequence: Sequence) -> None:
-        if sequence.mark is not None and self._leading.setdefault(sequence.mark.key, sequence) is not sequence:
-            self._held.setdefault(sequence.mark.key, []).append(sequence)
+        if mark := self._worth_waiting_for(sequence):
+            self._held.setdefault(mark.key, []).append(sequence)
             return
+        for mark in sequence.marks:
+            self._leading.setdefault(mark.key, sequence)
         # priority + waited / AGE_S, all but what is the same for everybody at any time: so the order never changes
         urgency = sequence.request.priority - sequence.submitted_at / AGE_S
         heapq.heappush(self._waiting, (-urgency, next(self._arrival), sequence))
@@ -122,15 +125,20 @@ class Scheduler:
     def idle(self) -> bool:
         return not self.running and not self._waiting
 
+    def _worth_waiting_for(self, sequence: Sequence) -> Mark | None:
+        """The last mark that another is on its way to, but for the prompt's end: nothing would be left to feed."""
+        ahead = (mark for mark in reversed(sequence.marks) if mark.tokens < sequence.prompt_tokens)
+        return next((mark for mark in ahead if mark.key in self._leading), None)
+
     def _succeed(self, gone: list[Sequence]) -> None:
-        """Of those who waited for a sequence that has left before its mark, the first goes on in its place."""
+        """Of those who waited for a sequence that has left before their mark, the first goes on in its place."""
         for sequence in gone:
-            for follower in self._lead_no_more(sequence):
+            for follower in self._lead_no_more(sequence, sequence.marks):
                 self._add(follower)
 
-    def _lead_no_more(self, sequence: Sequence) -> list[Sequence]:
-        """Those who waited for it."""
-        if sequence.mark is None or self._leading.get(sequence.mark.key) is not sequence:
-            return []
-        del self._leading[sequence.mark.key]
-        return self._held.pop(sequence.mark.key, [])
+    def _lead_no_more(self, sequence: Sequence, marks: Iterable[Mark]) -> list[Sequence]:
+        """Those who waited for it to reach one of these marks."""
+        led = [mark.key for mark in marks if self._leading.get(mark.key) is sequence]
+        for key in led:
+            del self._leading[key]
+        return [follower for key in led for follower in self._held.pop(key, [])]

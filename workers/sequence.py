@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from echo_tasks.errors import RequestRejected
 from workers.detokenizer import Detokenizer
+from workers.marks import Mark
 from workers.penalties import Seen
 from workers.rewind import Rewind
 from workers.tokenizer import END_OF_TEXT, Tokenizer
@@ -78,6 +79,12 @@ class GenerationRequest:
     deadline: float = math.inf
     marks: tuple[int, ...] = ()
     """Where, in characters, the prompt has beginnings that others share; the state after the last of them is kept."""
+    owner: str | None = None
+    """A tag that the states which are kept of the prompt go with."""
+    is_template: bool = False
+    """Whether the marks end a template: the states there are nobody's."""
+    initial_state: str | None = None
+    """The name of a tuned state that the prompt begins in; `state` comes before it."""
     state: Any = None
     """What a like model has seen before the prompt (`workers.slots.State`); None: nothing."""
     keep: bool = False
@@ -104,14 +111,6 @@ class Generation:
     state: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The end of a beginning whose state is to be kept: after so many tokens of the prompt, under a key."""
-
-    tokens: int
-    key: str
-
-
 @dataclass(slots=True, eq=False)
 class Sequence:
     """A request in the engine: what is still to be fed of its prompt or its end, and what it has generated."""
@@ -127,7 +126,7 @@ class Sequence:
     rewind: Rewind | None
     state: Any = None  # to begin with, until it has its slot
     cached_tokens: int = 0  # of the prompt, that this state has seen
-    mark: Mark | None = None  # ahead of it in the prompt
+    marks: list[Mark] = field(default_factory=list)  # ahead of it in the prompt, the nearest first
     slot: int = NO_SLOT  # of the model, while the sequence is running
     fed: int = 0  # of what is known
     ending: FinishReason | None = None  # set when nothing more is chosen; the state to keep may still be wanting
@@ -156,8 +155,7 @@ class Sequence:
     def resume(self, tokens: int, state: Any) -> None:
         """Begin with the state after the first tokens of the prompt, which need not be fed."""
         self.known, self.cached_tokens, self.state = self.known[tokens - self.cached_tokens :], tokens, state
-        if self.mark is not None and self.mark.tokens <= tokens:
-            self.mark = None
+        self.marks = [mark for mark in self.marks if mark.tokens > tokens]
 
     def feed(self, count: int) -> tuple[int, ...]:
         """The next `count` of the known tokens, or the latest token when these are through."""
@@ -173,12 +171,12 @@ class Sequence:
 
     @property
     def unfed_to_mark(self) -> int:
-        """How many of them may be fed at once: a step ends at the mark."""
-        return self.unfed if self.mark is None else self.mark.tokens - self.cached_tokens - self.fed
+        """How many of them may be fed at once: a step ends at a mark."""
+        return self.marks[0].tokens - self.cached_tokens - self.fed if self.marks else self.unfed
 
     @property
     def is_at_mark(self) -> bool:
-        return self.mark is not None and self.unfed_to_mark == 0
+        return bool(self.marks) and self.unfed_to_mark == 0
 
     @property
     def in_prefill(self) -> bool:

@@ -30,6 +30,8 @@ from workers.membranes.prompt import STOP, Prompt, past_of
 from workers.sequence import GenerationRequest, Sampling
 from workers.streams import Stream, StreamWriter
 
+_NO_STATES: Mapping[str, str] = {}
+
 log = logs.get(__name__)
 
 
@@ -48,8 +50,12 @@ class Steps:
         memories: Memories,
         count_tokens: Callable[[str], int],
         answers: Answers | None = None,
+        initial_states: Mapping[str, str] = _NO_STATES,
     ) -> None:
-        """`answers` is None where none are cached."""
+        """`answers` is None where none are cached.
+
+        `initial_states` are the names of those that steps begin in, by step, where a job names none.
+        """
         self._ledger = ledger
         self._publisher = publisher
         self._engine = engine
@@ -60,6 +66,7 @@ class Steps:
         self._count_tokens = count_tokens
         self._answers = answers
         self._dispatcher = Dispatcher(ledger, publisher, answers)
+        self._initial_states = initial_states
 
     def run(self, job_id: str, step: str) -> None:
         """Run a step to its record. Delivered again after it was recorded, it does nothing twice.
@@ -141,7 +148,12 @@ class Steps:
         """Have the next turn of a session that goes on find the state after this one."""
         if history := self._ledger.turns(spec):
             past = past_of([*history, Turn(user=spec.input_text, assistant=result.response_text)])
-            self._engine.read(past.text, past.marks)
+            steps = (*spec.membranes, keys.INTEGRATION)
+            for initial in dict.fromkeys(self._initial_state(spec, step) for step in steps):
+                self._engine.read(past, initial, keys.session_tag(spec.session_id))
+
+    def _initial_state(self, spec: JobSpec, step: str) -> str | None:
+        return spec.options.initial_state or self._initial_states.get(step)
 
     def _answer(self, spec: JobSpec, step: str, outputs: Mapping[str, StepOutput]) -> StepOutput:
         """The step's output; any fault but the broker's and the engine's end becomes the output's error."""
@@ -152,7 +164,8 @@ class Steps:
             call = calls.current()
             with self._writer.stream(spec.job_id, step, call.cancelled) as stream:
                 prompt = self._fitting(membrane.prompts(spec, history, outputs, self._remembered(spec, step)))
-                generation = self._engine.submit(_request(spec, prompt, stream, call)).result()
+                request = _request(spec, prompt, stream, call, self._initial_state(spec, step))
+                generation = self._engine.submit(request).result()
             if generation.finish_reason == "cancelled":
                 log.info("step cancelled", tokens=len(generation.tokens))
                 return self._failed("cancelled", started)
@@ -194,7 +207,7 @@ class Steps:
         return next((prompt for prompt in prompts if self._engine.takes(prompt.text)), prompts[-1])
 
 
-def _request(spec: JobSpec, prompt: Prompt, stream: Stream, call: Call) -> GenerationRequest:
+def _request(spec: JobSpec, prompt: Prompt, stream: Stream, call: Call, initial: str | None) -> GenerationRequest:
     options = spec.options
     sampling = Sampling(
         max_tokens=options.max_tokens,
@@ -215,6 +228,9 @@ def _request(spec: JobSpec, prompt: Prompt, stream: Stream, call: Call) -> Gener
         cancelled=call.cancelled,
         deadline=call.deadline,
         marks=prompt.marks,
+        owner=keys.session_tag(spec.session_id),
+        is_template=prompt.is_template,
+        initial_state=initial,
     )
 
 

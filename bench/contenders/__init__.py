@@ -32,8 +32,8 @@ class Contender(Protocol):
 class Apart:
     """A contender in a process of its own, which is idle between two calls."""
 
-    def __init__(self, make: Callable[[Load], Contender], load: Load) -> None:
-        """`make` is a class or function of a module; it is called in the process."""
+    def __init__(self, make: Callable[[Load], Any], load: Load) -> None:
+        """`make` is a class or function of a module, or a partial of one; it is called in the process."""
         spawn = multiprocessing.get_context("spawn")
         self._process = ProcessPoolExecutor(1, mp_context=spawn, initializer=_become, initargs=(make, load))
 
@@ -45,7 +45,7 @@ class Apart:
         """As the contender's."""
         return float(self.ask("prefill", tokens))
 
-    def ask(self, method: str, *arguments: int) -> Any:
+    def ask(self, method: str, *arguments: Any) -> Any:
         """What a method of the contender's own gives."""
         return self._process.submit(_ask, method, *arguments).result()
 
@@ -57,10 +57,10 @@ class Apart:
 _contender: Any = None
 
 
-def _become(make: Callable[[Load], Contender], load: Load) -> None:
+def _become(make: Callable[[Load], Any], load: Load) -> None:
     global _contender
     _contender = make(load)
 
 
-def _ask(method: str, *arguments: int) -> Any:
+def _ask(method: str, *arguments: Any) -> Any:
     return getattr(_contender, method)(*arguments)

@@ -245,6 +245,27 @@ def test_a_known_answer_is_given_again_without_a_worker(settings: Settings) -> N
         assert app.test_client().get(bypassing.json["links"]["self"]).json["status"] == "queued"
 
 
+def test_an_initial_state_that_no_worker_offers_is_refused(settings: Settings) -> None:
+    """By its field, on both routes; without a live worker nobody can tell, and the job waits for one."""
+    app = create_app(settings)
+    client, farm = app.test_client(), app.extensions["farm"]
+    options, worker = {"initial_state": "poet"}, a_worker()
+    posted = client.post("/api/jobs", json={"input_text": "Hello.", "options": options})
+    assert posted.status_code == 202
+    farm.registry.announce(worker.model_copy(update={"initial_states": ["clerk"]}))
+    farm.offers._looked_at = float("-inf")
+    try:
+        for route, name in (("/api/jobs", "options"), ("/api/cognitive/process", "processing_options")):
+            body = problem(client.post(route, json={"input_text": "Hello.", name: options}), 422)
+            assert body["errors"] == [
+                {"field": f"{name}.initial_state", "message": "no worker offers 'poet'; offered: clerk"}
+            ]
+        offered = {"input_text": "Hello.", "options": {"initial_state": "clerk"}}
+        assert client.post("/api/jobs", json=offered).status_code == 202
+    finally:
+        farm.registry.withdraw(worker.node)
+
+
 def test_the_openapi_document_and_its_page_are_served_offline(client: FlaskClient) -> None:
     """Every route is documented, errors as problems; the page loads nothing from elsewhere."""
     document = client.get("/openapi/openapi.json").json

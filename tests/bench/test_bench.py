@@ -14,6 +14,9 @@ from processes import ROOT
 pytestmark = pytest.mark.farm
 
 
+TRACE = ROOT.parent / "shared" / "traces" / "arrivals" / "mooncake-synthetic.jsonl"
+
+
 def bench(*arguments: str, json_file: Path) -> str:
     """What a benchmark prints."""
     command = [sys.executable, "-m", "bench", *arguments, "--json", str(json_file)]
@@ -57,3 +60,41 @@ def test_bench_cache_compares_every_tier_with_its_library(tmp_path: Path) -> Non
     ratios = json.loads((tmp_path / "cache.json").read_text())
     assert set(ratios) == {"L1, 4 KiB", "L2, 4 KiB", "L2, 2.4 MB", "L3, 4 KiB", "L3, 2.4 MB"}
     assert all(len(of) == 2 and min(of) > 0 for of in ratios.values())
+
+
+@pytest.mark.timeout(180)
+def test_bench_resume_continues_a_session_at_another_worker(tmp_path: Path) -> None:
+    """It reads all of it once, and only the rest the second time, and says the same."""
+    load = ["--shape", "tiny", "--history", "300", "--tokens", "4", "--rounds", "2"]
+    bench("resume", *load, json_file=tmp_path / "resume.json")
+    for measured in json.loads((tmp_path / "resume.json").read_text()):
+        assert measured["cold"]["text"] == measured["resumed"]["text"]
+        assert measured["cold"]["cached_tokens"] < 100 < measured["resumed"]["cached_tokens"]
+
+
+@pytest.mark.timeout(180)
+def test_bench_states_compares_two_formats(tmp_path: Path) -> None:
+    """For a trained and a random model: accuracy, and the cost of either format."""
+    load = ["--shape", "tiny", "--prompts", "4", "--tokens", "4", "--repeats", "2"]
+    bench("states", *load, json_file=tmp_path / "states.json")
+    measured = json.loads((tmp_path / "states.json").read_text())
+    assert [row["model"] for row in measured["accuracy"]] == ["echo-mini", "tiny, random"]
+    assert all(0 < row["mean_error_ratio"] < 0.01 for row in measured["accuracy"])
+    assert all(fp16["bytes"] < 0.6 * fp32["bytes"] for fp32, fp16 in zip(*[iter(measured["cost"])] * 2, strict=True))
+
+
+@pytest.mark.timeout(180)
+def test_bench_prefixes_replays_a_trace(tmp_path: Path) -> None:
+    """Where the trace is; with room for all nearly all of it is reused, and by ranks no less than without."""
+    if not TRACE.exists():
+        pytest.skip(f"the trace {TRACE} is not here")
+    bench("prefixes", "--prompts", "150", "--shares", "4", json_file=tmp_path / "prefixes.json")
+    everything, ours, lru = json.loads((tmp_path / "prefixes.json").read_text())
+    assert everything["reused_ratio"] >= 0.9
+    assert ours["policy"] == "ranked"
+    assert ours["reused_ratio"] >= lru["reused_ratio"]
+
+
+def test_bench_prefixes_says_that_the_trace_is_missing(tmp_path: Path) -> None:
+    """And fails nothing."""
+    assert "skipped" in bench("prefixes", "--trace", str(tmp_path / "none"), json_file=tmp_path / "none.json")

@@ -19,7 +19,7 @@ from cache.shared import SharedTier
 from cache.statistics import overall
 from cache.tags import LONGEST_TTL_S
 from cache.tier import MISS, Entry, Level, Tier
-from cache.tiered import REST_S, Found, TieredCache
+from cache.tiered import REST_S, TieredCache
 
 PREFIX = "echo:cache:"
 
@@ -257,11 +257,6 @@ def test_sweeping_reaches_all(cache: TieredCache, ahead: Ahead) -> None:
     cache.set("key", b"value", 10.0, levels=["l1"])
     ahead.by_s = 10
     assert cache.sweep() == 1
-
-
-def test_a_found_value_is_a_tuple() -> None:
-    """With names, for whoever reports it."""
-    assert Found._fields == ("value", "level", "age_s", "left_s", "is_stale", "uses")
 
 
 def test_a_damaged_entry_does_not_make_its_tier_rest(

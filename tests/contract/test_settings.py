@@ -37,6 +37,8 @@ def test_an_empty_variable_is_unset() -> None:
         ("ECHO_DTYPE", "fp8", "fp32 or bf16"),
         ("EVICTION_POLICY", "random", "lru or lfu"),
         ("ENABLE_CACHING", "perhaps", "true or false"),
+        ("ECHO_MEMBRANE_STATES", "wisdom=one", "membranes: memory, reasoning, grammar, integration"),
+        ("ECHO_MEMBRANE_STATES", "memory", "no membrane=name"),
         ("BROKER_URL", "amqp://localhost", "redis://host:port/db"),
         ("BROKER_URL", "redis://:secret@host:99999/0", "redis://host:port/db"),
         ("BROKER_URL", "redis://:sec/secret@host/0", "redis://host:port/db"),

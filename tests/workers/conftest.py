@@ -13,10 +13,14 @@ import torch
 from feeding import MAX_TOKENS
 
 from bench import untrained
+from cache.memory import MemoryTier
+from cache.tiered import TieredCache
 from workers import checkpoint
 from workers import tokenizer as vocabulary
 from workers.engine import Engine
+from workers.prefixes import Prefixes
 from workers.rwkv7 import RWKV7, Kernels
+from workers.states import StateFormat, WkvFormat
 from workers.tokenizer import Tokenizer
 
 MAX_PROMPT_TOKENS = 1024
@@ -106,3 +110,25 @@ def start_engine(make_model: Callable[[int], RWKV7], tokenizer: Tokenizer) -> It
 def engine(start_engine: Callable[..., Engine]) -> Engine:
     """An engine with one slot over the tiny model."""
     return start_engine()
+
+
+@pytest.fixture
+def cache() -> TieredCache:
+    """Where states are kept; several engines may share it, as workers share their store."""
+    return TieredCache(MemoryTier(64 << 20))
+
+
+@pytest.fixture
+def make_prefixes(model: RWKV7, cache: TieredCache) -> Iterator[Callable[..., Prefixes]]:
+    """Makes what a worker finds and keeps states with; all are stopped at the end."""
+    made: list[Prefixes] = []
+
+    def make(model_id: str = "0123456789abcdef", wkv: WkvFormat = "fp32", **options: Any) -> Prefixes:
+        prefixes = Prefixes(cache, StateFormat(model_id, model.shape, model.dtype, wkv), ttl_s=60, **options)
+        prefixes.start()
+        made.append(prefixes)
+        return prefixes
+
+    yield make
+    for prefixes in made:
+        prefixes.stop()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from feeding import Reading
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import until
 from prometheus_client import REGISTRY
 
-from cache.memory import MemoryTier
 from cache.tier import MISS
 from cache.tiered import TieredCache
-from workers.batch import Batch
 from workers.checkpoint import Shape
 from workers.engine import Engine
+from workers.membranes.prompt import Prompt
 from workers.prefixes import Prefixes
 from workers.rwkv7 import RWKV7
 from workers.sequence import Generation, GenerationRequest, Sampling
@@ -35,45 +35,6 @@ MODEL_ID = "0123456789abcdef"
 SHAPE = Shape(layers=3, width=128, vocabulary=100)
 
 MakePrefixes = Callable[..., Prefixes]
-
-
-class Reading:
-    """A model that counts the tokens it is fed, and may be held before its first step."""
-
-    def __init__(self, model: RWKV7) -> None:
-        self.shape, self.slots, self.max_tokens = model.shape, model.slots, model.max_tokens
-        self.sampler, self.watch = model.sampler, model.watch
-        self._model = model
-        self.fed = 0
-        self.go = threading.Event()
-        self.go.set()
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        self.go.wait(PATIENCE_S)
-        self.fed += len(batch.tokens)
-        return self._model.forward(batch)
-
-
-@pytest.fixture
-def cache() -> TieredCache:
-    """Where states are kept; several engines may share it, as workers share their store."""
-    return TieredCache([MemoryTier(64 << 20)])
-
-
-@pytest.fixture
-def make_prefixes(model: RWKV7, cache: TieredCache) -> Iterator[MakePrefixes]:
-    """Makes what a worker finds and keeps states with; all are stopped at the end."""
-    made: list[Prefixes] = []
-
-    def make(model_id: str = MODEL_ID, wkv: WkvFormat = "fp32") -> Prefixes:
-        prefixes = Prefixes(cache, StateFormat(model_id, model.shape, model.dtype, wkv), ttl_s=60)
-        prefixes.start()
-        made.append(prefixes)
-        return prefixes
-
-    yield make
-    for prefixes in made:
-        prefixes.stop()
 
 
 def request(question: str, **more: Any) -> GenerationRequest:
@@ -92,7 +53,7 @@ def count(name: str, **labels: str) -> float:
 def kept(prefixes: Prefixes, tokenizer: Tokenizer) -> bool:
     """Whether the state after the past has been written."""
     tokens = tokenizer.encode(PAST[: len(PAST) // 2]) + tokenizer.encode(PAST[len(PAST) // 2 :])
-    return prefixes.find(prefixes.keys(tokens, [len(tokens)])).state is not None
+    return prefixes.find(prefixes.beginnings(tokens, [len(tokens)])).state is not None
 
 
 def test_a_known_beginning_is_not_read_again(
@@ -147,7 +108,7 @@ def test_a_flipped_bit_is_found_counted_and_computed_again(
     expected = ask(engine, QUESTIONS[0])
     until(lambda: kept(prefixes, tokenizer), "the state is kept", PATIENCE_S)
     tokens = tokenizer.encode(PAST[: len(PAST) // 2]) + tokenizer.encode(PAST[len(PAST) // 2 :])
-    key = prefixes.keys(tokens, [len(tokens)])[len(tokens)]
+    key = prefixes.beginnings(tokens, [len(tokens)])[-1].key
     value = cache.get(key)
     assert value is not MISS
     spoiled = bytearray(value)
@@ -158,6 +119,57 @@ def test_a_flipped_bit_is_found_counted_and_computed_again(
     assert answer.tokens == expected.tokens
     assert answer.cached_tokens == 0
     assert count("echo_states_refused_total", reason="damaged") == before + 1
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        ("f" * 16, torch.float32, "fp32", 0),
+        (MODEL_ID, torch.bfloat16, "fp32", 0),
+        (MODEL_ID, torch.float32, "fp16", 0),
+        (MODEL_ID, torch.float32, "fp32", 1),
+    ],
+    ids=["model", "dtype", "wkv", "tokens"],
+)
+def test_a_foreign_state_is_found_counted_and_computed_again(
+    model: RWKV7,
+    make_prefixes: MakePrefixes,
+    start_engine: Any,
+    tokenizer: Tokenizer,
+    cache: TieredCache,
+    foreign: tuple[str, torch.dtype, WkvFormat, int],
+) -> None:
+    """Should a key ever lead to one: it is dropped, and the answer is the same."""
+    model_id, dtype, wkv, more = foreign
+    prefixes = make_prefixes()
+    engine = start_engine(model, prefixes=prefixes)
+    expected = ask(engine, QUESTIONS[0])
+    prefixes.settle()
+    tokens = tokenizer.encode(PAST[: len(PAST) // 2]) + tokenizer.encode(PAST[len(PAST) // 2 :])
+    shape, key = model.shape, prefixes.beginnings(tokens, [len(tokens)])[-1].key
+    state = State(
+        torch.zeros(shape.layers, 2, shape.width, dtype=dtype), torch.zeros(shape.layers, shape.heads, 64, 64)
+    )
+    cache.set(key, StateFormat(model_id, shape, dtype, wkv).pack(state, len(tokens) + more), 60)
+    before = count("echo_states_refused_total", reason="foreign")
+    answer = ask(engine, QUESTIONS[0])
+    assert (answer.tokens, answer.cached_tokens) == (expected.tokens, 0)
+    assert count("echo_states_refused_total", reason="foreign") == before + 1
+    prefixes.settle()
+    assert ask(engine, QUESTIONS[0]).cached_tokens == len(tokens)
+
+
+def test_a_state_of_another_layout_is_computed_again(
+    model: RWKV7, make_prefixes: MakePrefixes, start_engine: Any, cache: TieredCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer version of the format is neither found nor, were it found, read."""
+    prefixes = make_prefixes()
+    engine = start_engine(model, prefixes=prefixes)
+    expected = ask(engine, QUESTIONS[0])
+    prefixes.settle()
+    monkeypatch.setattr("workers.states.LAYOUT", 2)
+    answer = ask(engine, QUESTIONS[0])
+    assert (answer.tokens, answer.cached_tokens) == (expected.tokens, 0)
 
 
 def test_a_beginning_that_several_ask_for_at_once_is_read_once(
@@ -220,11 +232,11 @@ def test_reading_ahead_keeps_the_state_and_says_nothing(
     reading, prefixes = Reading(model), make_prefixes()
     engine = start_engine(reading, prefixes=prefixes)
     marks = (len(PAST) // 2, len(PAST))
-    engine.read(PAST, marks)
+    engine.read(Prompt(PAST, marks))
     until(lambda: kept(prefixes, tokenizer), "the state is kept", PATIENCE_S)
     past = len(tokenizer.encode(PAST))
     assert reading.fed == past
-    engine.read(PAST, marks)
+    engine.read(Prompt(PAST, marks))
     assert ask(engine, QUESTIONS[0]).cached_tokens == past
     assert reading.fed < 2 * past
 

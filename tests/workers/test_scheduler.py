@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from echo_tasks.errors import EngineFull
+from workers.marks import Mark
 from workers.scheduler import AGE_S, Scheduler
-from workers.sequence import GenerationRequest, Mark, Sampling, Sequence
+from workers.sequence import GenerationRequest, Sampling, Sequence
 
 
 def sequence(priority: int = 1, tokens: int = 1, at: float = 0.0) -> Sequence:
@@ -144,31 +145,62 @@ def test_cancelled_and_late_ones_are_taken_out() -> None:
     assert same(scheduler.everything(), [kept, waiting])
 
 
-def marked(key: str = "past", at: float = 0.0) -> Sequence:
-    """A sequence on its way to a mark."""
-    one = sequence(tokens=5, at=at)
-    one.mark = Mark(3, key)
+def marked(*keys: str, at: float = 0.0) -> Sequence:
+    """A sequence on its way to marks after three tokens, and after each three more."""
+    one = sequence(tokens=3 * len(keys) + 5, at=at)
+    one.marks = [Mark(3 * number, key, key) for number, key in enumerate(keys, 1)]
     return one
 
 
 def test_those_with_the_same_mark_wait_for_the_first_and_no_other() -> None:
     """Until it is there: then they are in line, and have no mark."""
     scheduler = scheduler_of(4)
-    leader, follower, other = marked(), marked(), marked("other")
+    leader, follower, other = marked("past"), marked("past"), marked("other")
     for one in (leader, follower, other):
         scheduler.add(one)
     assert same(scheduler.admit(), [leader, other])
     assert scheduler.waiting == 1
     assert scheduler.admit() == []
-    assert same(scheduler.passed(leader), [follower])
-    assert (leader.mark, follower.mark) == (None, None)
+    scheduler.passed(leader, "state")
+    assert (leader.marks, follower.marks, follower.state, follower.cached_tokens) == ([], [], "state", 3)
     assert same(scheduler.admit(), [follower])
+
+
+def test_those_who_part_later_wait_for_the_last_mark_of_both() -> None:
+    """And then one of them goes ahead to what only they share."""
+    scheduler = scheduler_of(4)
+    leader, near, far, further = marked("a", "b", "c"), marked("a", "x"), marked("a", "b", "y"), marked("a", "b", "y")
+    for one in (leader, near, far, further):
+        scheduler.add(one)
+    assert same(scheduler.admit(), [leader])
+    scheduler.passed(leader, "after a")
+    assert same(scheduler.admit(), [near])
+    scheduler.passed(leader, "after b")
+    assert same(scheduler.admit(), [far])
+    assert (far.state, far.cached_tokens, scheduler.waiting) == ("after b", 6, 1)
+    scheduler.passed(far, "after y")
+    assert same(scheduler.admit(), [further])
+    assert (further.state, further.cached_tokens) == ("after y", 9)
+
+
+def test_nobody_waits_for_the_end_of_its_own_prompt() -> None:
+    """There would be nothing to feed, and no logits to choose from."""
+    scheduler = scheduler_of(4)
+    leader, same_prompt, longer = marked("a"), marked("a"), marked("a")
+    leader.prompt_tokens = same_prompt.prompt_tokens = 3
+    for one in (leader, same_prompt, longer):
+        scheduler.add(one)
+    assert same(scheduler.admit(), [leader, same_prompt])
+    scheduler.passed(same_prompt, "state")
+    assert scheduler.admit() == []
+    scheduler.passed(leader, "state")
+    assert same(scheduler.admit(), [longer])
 
 
 def test_of_those_who_wait_the_first_takes_the_place_of_one_that_leaves() -> None:
     """Whether it was released, cancelled while running or cancelled in line."""
     scheduler = scheduler_of(1)
-    line = [marked(at=at) for at in range(4)]
+    line = [marked("past", at=at) for at in range(4)]
     for one in line:
         scheduler.add(one)
     assert same(scheduler.admit(), [line[0]])
@@ -179,32 +211,33 @@ def test_of_those_who_wait_the_first_takes_the_place_of_one_that_leaves() -> Non
     line[2].request.cancelled.set()
     assert same(scheduler.over(0.0), [line[2]])
     assert same(scheduler.admit(), [line[3]])
-    assert scheduler.passed(line[3]) == []
+    scheduler.passed(line[3], "state")
+    assert scheduler.admit() == []
 
 
 def test_one_that_waits_for_another_can_be_cancelled() -> None:
     """It is taken out, and is no longer waited with."""
     scheduler = scheduler_of(1)
-    leader, follower = marked(), marked()
+    leader, follower = marked("past"), marked("past")
     scheduler.add(leader)
     scheduler.add(follower)
     follower.request.cancelled.set()
     assert same(scheduler.over(0.0), [follower])
-    assert scheduler.passed(leader) == []
+    scheduler.passed(leader, "state")
     assert same(scheduler.everything(), [leader])
 
 
 def test_a_step_ends_at_a_mark() -> None:
     """The tokens up to it are fed first, then the rest."""
     scheduler = scheduler_of(1)
-    one = marked()
+    one = marked("past")
     scheduler.add(one)
     scheduler.admit()
     assert [count for _, count in scheduler.plan()] == [3]
     one.feed(3)
     assert one.is_at_mark
-    scheduler.passed(one)
-    assert [count for _, count in scheduler.plan()] == [2]
+    scheduler.passed(one, "state")
+    assert [count for _, count in scheduler.plan()] == [5]
 
 
 @given(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 
 import pytest
@@ -24,6 +24,7 @@ from echo_tasks.messages import JobSpec, JobStatus, StepOutput
 from echo_tasks.publishing import Publisher
 from workers import calls
 from workers.calls import Call
+from workers.membranes.prompt import Prompt
 from workers.sequence import FinishReason, Generation, GenerationRequest
 from workers.steps import Steps
 from workers.streams import StreamWriter
@@ -38,14 +39,16 @@ class SetEngine:
         self.prompts: list[str] = []
         self.requests: list[GenerationRequest] = []
         self.read_ahead: list[tuple[str, tuple[int, ...]]] = []
+        self.read_ahead_after: list[str | None] = []
         self.longest = 10**9
         self.before_answer = lambda: None
 
     def takes(self, prompt: str) -> bool:
         return len(prompt) <= self.longest
 
-    def read(self, prompt: str, marks: tuple[int, ...]) -> None:
-        self.read_ahead.append((prompt, marks))
+    def read(self, prompt: Prompt, initial: str | None = None, owner: str | None = None) -> None:
+        self.read_ahead.append((prompt.text, prompt.marks))
+        self.read_ahead_after.append(initial)
 
     def submit(self, request: GenerationRequest) -> Future[Generation]:
         self.prompts.append(request.prompt)
@@ -62,7 +65,7 @@ class SetEngine:
 class Bench:
     """One worker's steps with everything around them."""
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, initial_states: Mapping[str, str] | None = None) -> None:
         self.broker, self.engine = connections.impatient(broker_url), SetEngine()
         self.ledger = Ledger(self.broker, retention_s=600, session_s=600)
         self.cache = TieredCache(MemoryTier(1_000_000))
@@ -80,6 +83,7 @@ class Bench:
             answers=self.answers,
             memories=Memories(self.broker),
             count_tokens=len,
+            initial_states=initial_states or {},
         )
 
     def kept(self, job_id: str) -> str | None:
@@ -162,6 +166,22 @@ def test_a_sessions_next_job_knows_the_last_turn(bench: Bench) -> None:
         assert prompt.startswith("User: I am Zorla.\n\nAssistant: Said.\n\nSystem: ")
     past = "User: I am Zorla.\n\nAssistant: Said.\n\nUser: Who am I?\n\nAssistant: Said.\n\n"
     assert bench.engine.read_ahead == [(past, (past.index("User: Who"), len(past)))]  # not after a first turn
+
+
+def test_a_step_begins_in_its_own_initial_state_or_the_jobs(bench: Bench, broker_url: str) -> None:
+    """A job's wins over a membrane's; what is read ahead is read for each of them."""
+    tuned = Bench(broker_url.removesuffix("/0") + "/1", {"memory": "clerk", keys.INTEGRATION: "poet"})
+    session_id = uuid.uuid4().hex
+    fields = {"session_id": session_id, "input_text": "Hello."}
+    for options in ({}, {"initial_state": "judge"}, {}):
+        spec = JobSpec.model_validate(fields | {"job_id": uuid.uuid4().hex, "options": options})
+        tuned.accept(spec)
+        for step in (*keys.MEMBRANES, keys.INTEGRATION):
+            tuned.steps.run(spec.job_id, step)
+    used = [request.initial_state for request in tuned.engine.requests]
+    assert used == ["clerk", None, None, "poet", *["judge"] * 4, "clerk", None, None, "poet"]
+    assert tuned.engine.read_ahead_after == ["judge", "clerk", None, "poet"]
+    tuned.broker.close()
 
 
 def test_a_sessions_next_job_is_published_when_the_last_one_ends(bench: Bench) -> None:

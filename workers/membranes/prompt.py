@@ -20,11 +20,12 @@ STOP = ("\n\nUser:", "\n\nSystem:", "\n\nAssistant:")
 class Prompt:
     """A text for the model, and where in it, in characters, beginnings end that other prompts are likely to share.
 
-    `fields` are told with the answer to it.
+    `is_template`: the marks end what is nobody's own. `fields` are told with the answer to it.
     """
 
     text: str
     marks: tuple[int, ...] = ()
+    is_template: bool = False
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -59,8 +60,9 @@ def chat(system: str, user: str, history: Sequence[Turn] = (), *, is_template: b
     line separates turns, so those inside a text become single line breaks.
     """
     past, template = past_of(history), f"System: {_one_turn(system)}\n\n"
-    marks = past.marks or ((len(template),) if is_template else ())
-    return Prompt(f"{past.text}{template}User: {_one_turn(user)}\n\nAssistant:", marks)
+    is_template = is_template and not past.marks
+    marks = (len(template),) if is_template else past.marks
+    return Prompt(f"{past.text}{template}User: {_one_turn(user)}\n\nAssistant:", marks, is_template)
 
 
 def past_of(history: Sequence[Turn]) -> Prompt:
