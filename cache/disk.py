@@ -24,6 +24,9 @@ from cache.tier import MISS, DamagedEntry, Entry, Miss, Size, Tier, TierFault, k
 _PATIENCE_S = 1.0
 """How long a process waits for another one that writes."""
 
+_LOOKED_AT_EVERY_S = 0.5
+"""How long a process may not notice that another one has begun the folder anew: a look costs as much as a small hit."""
+
 _FIRST = ("PRAGMA auto_vacuum = FULL", "PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE", "ROLLBACK")
 """What shows within that time that a database can be opened: diskcache itself would try for a minute."""
 
@@ -115,12 +118,14 @@ class DiskTier(Tier):
             "size_limit": limit_bytes,
             "cull_limit": 0,  # it would drop ten at a time, whatever their size
             "sqlite_mmap_size": 0,  # a file that shrinks under its map kills the process
+            "sqlite_synchronous": 0,  # what a power cut damages is begun anew
         }
         self._run = run
         self._clock = clock
         self._lock = threading.Lock()
         self._opened: diskcache.Cache | None = None
         self._inode: int | None = None
+        self._looked_at = float("-inf")
         self._evictions = 0
 
     def get(self, key: str) -> Entry | Miss:
@@ -201,10 +206,14 @@ class DiskTier(Tier):
 
     def _cache(self) -> diskcache.Cache:
         """The folder's cache, opened on first use, and again when another process has begun it anew."""
+        opened, now = self._opened, time.monotonic()
+        if opened is not None and now < self._looked_at + _LOOKED_AT_EVERY_S:
+            return opened
         with self._lock:
             if self._opened is None or self._inode_now() != self._inode:
                 self._opened = self._run(self._open)
                 self._inode = self._inode_now()
+            self._looked_at = now
             return self._opened
 
     def _open(self) -> diskcache.Cache:
