@@ -77,6 +77,23 @@ def test_a_fork_goes_on_with_the_state_of_its_source(small: Site, session_id: st
     assert small.request("DELETE", f"/api/sessions/{fork.json['session_id']}").status == 204
 
 
+def test_cached_states_go_with_their_session(small: Site) -> None:
+    """While it is there, a session in which the same is said goes on from them; afterwards all is read anew."""
+    texts = (f"I like the number {uuid.uuid4().int % 10**6}.", "What do I like?")
+    first, during, after = (uuid.uuid4().hex for _ in range(3))
+    for text in texts:
+        say(small, first, text)
+    results = []
+    for session in (during, after):
+        *_, last = [say(small, session, text) for text in texts]
+        results.append(last)
+        for gone in {first, session}:  # the later one leaves its own behind, too
+            small.request("DELETE", f"/api/sessions/{gone}")
+    found, read = (result["usage"]["cached_tokens"] for result in results)
+    assert found > read
+    assert results[0]["response_text"] == results[1]["response_text"]
+
+
 def test_a_fork_shares_cached_answers(small: Site, session_id: str) -> None:
     """What the session was asked after that turn is known; a fork of another turn is asked anew."""
     for text in ("My name is Zorla.", "I live in Brimtak.", "Where do I live?"):
