@@ -116,12 +116,12 @@ def test_a_busy_worker_outlives_the_brokers_death(own: Site) -> None:
 
 
 def test_a_store_that_is_away_costs_the_cache_not_the_job(own: Site) -> None:
-    """Without the store the farm is not ready, but answers; the answer is just not remembered."""
+    """Without the store the farm is not ready, but answers, and what it has answered is found on its disk."""
     with own.server("broker"), own.worker(), own.http():
         body = {"input_text": "Hello.", "processing_options": {"max_tokens": 2}}
         answers = [own.post("/api/cognitive/process", body) for _ in range(2)]
         assert [answer.status for answer in answers] == [200, 200]
-        assert not any(answer.json["cache_hit"] for answer in answers)
+        assert [answer.json["cache_tier"] for answer in answers] == [None, "l3"]
         assert own.get("/readyz").json["checks"]["store"]["ok"] is False
 
 
