@@ -37,7 +37,8 @@ def process(body: ProcessRequest) -> Any:
 
     The same job as `POST /api/jobs` makes, waited for; `Location` names it.
     """
-    farm().offers.check(body.processing_options.initial_state, "processing_options.initial_state")
+    initial_state = body.processing_options.initial_state
+    farm().workforce.check_initial_state(initial_state, "processing_options.initial_state")
     accepted = farm().intake.submit(requests.for_this_once(body.as_job()), requests.idempotency_key())
     timeout_s = farm().settings.service_timeout
     headers = {"Location": url_for("jobs.read", job_id=accepted.job_id)}

@@ -16,10 +16,9 @@ from echo_api.cache_stats import CacheCollector
 from echo_api.disk import off_the_loop
 from echo_api.gauges import SessionGauges
 from echo_api.intake import Intake
-from echo_api.minds import Minds
-from echo_api.offers import Offers
 from echo_api.values import Values
 from echo_api.wakeups import Wakeups
+from echo_api.workforce import Workforce
 from echo_tasks import connections, keys
 from echo_tasks.answers import Answers
 from echo_tasks.dispatch import Dispatcher
@@ -52,7 +51,7 @@ class Farm:
     events: Events
     registry: Registry
     intake: Intake
-    offers: Offers
+    workforce: Workforce
     wakeups: Wakeups
     values: Values
     cache: TieredCache
@@ -79,7 +78,8 @@ class Farm:
         )
         memory = MemoryTier(MEMORY_BYTES, settings.eviction_policy)
         cache = assembly.cache(memory, compress=settings.enable_compression)
-        answers = Answers(cache, Minds(registry).answers_id, settings.cache_ttl_seconds)
+        workforce = Workforce(registry)
+        answers = Answers(cache, workforce.answers_id, settings.cache_ttl_seconds)
         dispatcher = Dispatcher(ledger, publisher, answers if settings.enable_caching else None)
         metrics = CollectorRegistry()
         metrics.register(CacheCollector(cache.statistics))
@@ -95,7 +95,7 @@ class Farm:
             events=Events(broker),
             registry=registry,
             intake=Intake(ledger, publisher, dispatcher),
-            offers=Offers(registry),
+            workforce=workforce,
             wakeups=Wakeups(settings.broker),
             values=Values(cache, assembly.tags),
             cache=cache,

@@ -50,7 +50,7 @@ def submit(body: JobRequest) -> Any:
     ends in time.
     """
     wait_s = requests.wait_s()
-    farm().offers.check(body.options.initial_state, "options.initial_state")
+    farm().workforce.check_initial_state(body.options.initial_state, "options.initial_state")
     accepted = farm().intake.submit(requests.for_this_once(body), requests.idempotency_key())
     headers = {"Location": url_for("jobs.read", job_id=accepted.job_id)}
     status, session_id = accepted.status, accepted.session_id

@@ -253,7 +253,7 @@ def test_an_initial_state_that_no_worker_offers_is_refused(settings: Settings) -
     posted = client.post("/api/jobs", json={"input_text": "Hello.", "options": options})
     assert posted.status_code == 202
     farm.registry.announce(worker.model_copy(update={"initial_states": ["clerk"]}))
-    farm.offers._looked_at = float("-inf")
+    farm.workforce._looked_at = float("-inf")
     try:
         for route, name in (("/api/jobs", "options"), ("/api/cognitive/process", "processing_options")):
             body = problem(client.post(route, json={"input_text": "Hello.", name: options}), 422)
