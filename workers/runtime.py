@@ -102,7 +102,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 model_id=loaded.model_id,
                 memories=Memories(patient),
                 count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
-                max_deliveries=self._settings.max_deliveries,
+                max_deliveries=self._settings.max_retry_attempts,
                 answers=answers,
                 initial_states=self._settings.states_by_step,
             )
@@ -142,7 +142,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     def _reaper(self, client: redis.Redis, answers: Answers | None) -> Reaper:
         ledger, publisher = self._ledger(client), Publisher(self._settings.broker)
         dispatcher = Dispatcher(ledger, publisher, answers)
-        return Reaper(client, ledger, publisher, dispatcher, max_deliveries=self._settings.max_deliveries)
+        return Reaper(client, ledger, publisher, dispatcher, max_deliveries=self._settings.max_retry_attempts)
 
     def _assembly(self) -> Assembly:
         chosen = self._settings
