@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from flask_openapi3 import Info, OpenAPI
 
-from echo_api import activity, cache_routes, cognitive, health, jobs, memories, metering, problems, sessions
+from echo_api import (
+    activity,
+    cache_routes,
+    cognitive,
+    dead_letters,
+    health,
+    jobs,
+    memories,
+    metering,
+    problems,
+    sessions,
+)
 from echo_api.converters import CacheKey, JobId, SessionId
 from echo_api.farm import Farm
 from echo_tasks import __version__
@@ -32,6 +43,6 @@ def build(settings: Settings | None) -> OpenAPI:
     app.extensions["farm"] = Farm.connect(settings or current())
     metering.install(app)
     problems.install(app)
-    for routes in (jobs.api, cognitive.api, sessions.api, activity.api, memories.api, cache_routes.api, health.api):
-        app.register_api(routes)
+    for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, health):
+        app.register_api(part.api)
     return app

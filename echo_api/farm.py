@@ -24,6 +24,7 @@ from echo_tasks.answers import Answers
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
+from echo_tasks.letters import DeadLetters
 from echo_tasks.memories import Memories
 from echo_tasks.publishing import Publisher
 from echo_tasks.registry import Registry
@@ -48,6 +49,7 @@ class Farm:
     ledger: Ledger
     sessions: Sessions
     memories: Memories
+    letters: DeadLetters
     events: Events
     registry: Registry
     intake: Intake
@@ -92,6 +94,7 @@ class Farm:
             ledger=ledger,
             sessions=sessions,
             memories=Memories(broker),
+            letters=DeadLetters(broker, ledger, dispatcher),
             events=Events(broker),
             registry=registry,
             intake=Intake(ledger, publisher, dispatcher),

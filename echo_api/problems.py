@@ -16,6 +16,7 @@ from echo_tasks.errors import (
     BrokerUnavailable,
     IdempotencyConflict,
     JobNotFound,
+    LetterNotFound,
     SessionBusy,
     SessionExists,
     SessionLimitReached,
@@ -111,6 +112,7 @@ def install(app: Flask) -> None:
     """Answer every error of the application as a problem."""
     app.register_error_handler(RequestProblem, lambda e: response(e.status, e.detail, errors=e.errors))
     app.register_error_handler(JobNotFound, lambda e: response(404, str(e)))
+    app.register_error_handler(LetterNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))
     app.register_error_handler(SessionNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(SessionExists, lambda e: response(409, str(e)))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import url_for
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from echo_tasks.messages import Job, JobError, JobResult, JobStatus
 
@@ -41,6 +41,7 @@ class JobView(BaseModel):
     attempts: int
     result: JobResult | None
     error: JobError | None
+    replay_of: str | None = Field(None, description="the job on the dead-letter list that it was asked again for")
 
 
 def links(job_id: str) -> dict[str, str]:

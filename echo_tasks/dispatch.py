@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from echo_tasks import logs
 from echo_tasks.answers import Answers
+from echo_tasks.errors import JobNotFound
 from echo_tasks.ledger import Ledger
 from echo_tasks.messages import Job, JobError, JobResult, JobSpec
 from echo_tasks.publishing import Publisher
@@ -34,13 +35,24 @@ class Dispatcher:
         self._pass_on(job.job_id, result, error)
         self.advance(job.session_id)
 
+    def take_up(self, job_id: str, leader_id: str) -> None:
+        """Give a job that waits for an equal one which is not under way any more its answer, or have it run."""
+        try:
+            leader: Job | None = self._ledger.read(leader_id)
+        except JobNotFound:
+            leader = None
+        self._answer_as(self._ledger.spec(job_id), leader.result if leader else None, leader.error if leader else None)
+
     def _pass_on(self, job_id: str, result: JobResult | None, error: JobError | None = None) -> None:
         followers = self._ledger.followers(job_id)
         for follower in followers:
-            if self._end_as(follower, result, error) or self._answer_at_once(follower):
-                self.advance(follower.session_id)
+            self._answer_as(follower, result, error)
         if followers:
             self._ledger.disband(job_id)
+
+    def _answer_as(self, follower: JobSpec, result: JobResult | None, error: JobError | None) -> None:
+        if self._end_as(follower, result, error) or self._answer_at_once(follower, waited=True):
+            self.advance(follower.session_id)
 
     def _end_as(self, follower: JobSpec, result: JobResult | None, error: JobError | None) -> bool:
         """End a job as the one that it waited for, if that is an end for all equal jobs."""
@@ -53,7 +65,7 @@ class Dispatcher:
             return False
         return True
 
-    def _answer_at_once(self, turn: JobSpec) -> bool:
+    def _answer_at_once(self, turn: JobSpec, *, waited: bool = False) -> bool:
         """Give a job that may go its answer, if that is known; else have it wait for an equal one, or run."""
         flight = self._answers.flight(turn) if self._answers else None
         if self._answers is not None and flight is not None:
@@ -64,5 +76,7 @@ class Dispatcher:
                 self._ledger.succeed(turn, answer)
                 self._pass_on(turn.job_id, answer)  # to those who came while it was looked up
                 return True
+        elif waited:
+            self._ledger.go_alone(turn.job_id)
         self._publisher.publish(turn.job_id, turn.membranes, turn.priority)
         return False

@@ -5,6 +5,8 @@ EchoError
 ├── CheckpointError          a model file that is missing, damaged, foreign or unsafe
 ├── BrokerUnavailable        the broker did not answer, or refused a write for want of room
 ├── JobNotFound              no record of this job: never made, or past its retention
+├── LeaseLost                another worker has taken the step over; what this one did of it is void
+├── LetterNotFound           no such job on the dead-letter list
 ├── IdempotencyConflict      a key that was used before, with another body
 ├── SessionNotFound          no such session: never made, deleted, or past its time
 ├── SessionExists            a session of that name is there already
@@ -15,13 +17,14 @@ EchoError
     ├── RequestRejected      the request can never be answered: asking again will not help
     ├── DeadlineExceeded     the request was not answered in its time
     ├── EngineFull           the engine has too much in line; the same request may be taken later, or elsewhere
+    ├── EngineFaulted        the step of the engine that the request was in failed, of want of memory for one
     └── EngineStopped        the engine takes no more work
 """
 
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 EX_CONFIG = 78
 """Exit status of a process that cannot start as it is configured (sysexits.h)."""
@@ -57,6 +60,23 @@ class JobNotFound(EchoError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id}")
+        self.job_id = job_id
+
+
+class LeaseLost(EchoError):
+    """The step is another worker's now: this one's output, end and tokens are refused."""
+
+    def __init__(self, job_id: str, step: str) -> None:
+        super().__init__(f"step {step} of job {job_id} was taken over")
+        self.job_id = job_id
+        self.step = step
+
+
+class LetterNotFound(EchoError):
+    """The dead-letter list has no letter of that job."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no dead letter of job {job_id}")
         self.job_id = job_id
 
 
@@ -115,6 +135,9 @@ class TurnNotKept(EchoError):
 class GenerationError(EchoError):
     """One request failed in the engine; its neighbours did not."""
 
+    may_pass: ClassVar[bool] = False
+    """Whether the same request may succeed when it is tried again."""
+
 
 class RequestRejected(GenerationError):
     """The request is outside what the engine can ever do; `field` names the part at fault."""
@@ -131,6 +154,14 @@ class DeadlineExceeded(GenerationError):
 
 class EngineFull(GenerationError):
     """As many requests are in line as may be; the same one may be taken later."""
+
+    may_pass = True
+
+
+class EngineFaulted(GenerationError):
+    """The step of the engine that the request was in failed; the request need not be why."""
+
+    may_pass = True
 
 
 class EngineStopped(GenerationError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import redis
 
 from echo_tasks import keys
 from echo_tasks.connections import broker_faults
+from echo_tasks.messages import Lease
 from echo_tasks.scripts import script
 
 EVENTS_KEPT = 20_000
@@ -41,21 +41,21 @@ class Events:
         self._redis = client
         self._append = script(client, "append")
 
-    def append(self, tokens: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
-        """Append `token` events to several jobs' streams by one script; none to a job that is only asked after.
+    def append(self, texts: Mapping[Lease, str]) -> set[Lease]:
+        """Append a `token` event for each step's text by one script; none for one that is empty, which only asks.
 
-        Returns the jobs that take no more events because they have ended, been cancelled among them.
+        Returns the leases that take no more: lost, or of jobs that have ended, been cancelled among them.
         """
-        if not tokens:
+        if not texts:
             return set()
-        records: list[str] = []
+        names: list[str] = []
         flat: list[str | int] = [keys.WAKE_CHANNEL, EVENTS_KEPT]
-        for job_id, pieces in tokens.items():
-            records += (keys.job(job_id), keys.events(job_id))
-            flat += (job_id, len(pieces), *_token_events(pieces))
+        for lease, text in texts.items():
+            names += (keys.job(lease.job_id), keys.events(lease.job_id))
+            flat += (lease.job_id, lease.step, lease.token, _token(lease.step, text) if text else "")
         with broker_faults():
-            replies = self._append(keys=records, args=flat)
-        return {job_id for job_id, open_ in zip(tokens, replies, strict=True) if not open_}
+            replies = self._append(keys=names, args=flat)
+        return {lease for lease, is_heard in zip(texts, replies, strict=True) if not is_heard}
 
     def read(self, job_id: str, after: str = START, limit: int = 10_000) -> list[Event]:
         """Up to `limit` events that came after the id `after`, oldest first; none for an unknown job."""
@@ -64,8 +64,5 @@ class Events:
         return [Event(entry_id, fields["type"], fields["data"]) for entry_id, fields in entries]
 
 
-def _token_events(pieces: Iterable[Mapping[str, Any]]) -> list[str]:
-    flat: list[str] = []
-    for piece in pieces:
-        flat += ("token", json.dumps(piece, ensure_ascii=False, separators=(",", ":")))
-    return flat
+def _token(step: str, text: str) -> str:
+    return json.dumps({"membrane": step, "text": text}, ensure_ascii=False, separators=(",", ":"))

@@ -14,6 +14,39 @@ INTEGRATION = "integration"
 
 STEPS: tuple[str, ...] = (*MEMBRANES, INTEGRATION)
 
+HIGHEST = 10
+"""The priority that is served first."""
+
+DISPATCH = "dispatch"
+"""What a job waits for that has not been let go, or follows an equal one: somebody looks after it, as after a step."""
+
+LEASES = "echo:steps:leased"
+"""Sorted set of the steps that a worker holds, as `JOB.STEP`, by the moment until which it has them."""
+
+DELAYED = "echo:steps:delayed"
+"""Sorted set of the steps that are to be tried again, and of jobs to be dispatched, by the moment to see to them."""
+
+TRIALS = "echo:steps:trials"
+"""Sorted set of the steps that have one try left, by when they came to that; the first one has it, the others wait."""
+
+PUBLISHED = "echo:steps:published:"
+"""What the keys of `lane` begin with."""
+
+CLAIMED = "echo:steps:claimed"
+"""Hash by lane: when the message was published, of all that were claimed, that was published last."""
+
+DEADLINES = "echo:jobs:deadlines"
+"""Sorted set of the open jobs whose clients give them a time, by its end."""
+
+REAPER = "echo:reaper"
+"""String with a time to live: who reaps."""
+
+DEAD_LETTERS = "echo:dead-letters"
+"""Sorted set of the jobs on the dead-letter list, by the time they were put there."""
+
+LETTERS = "echo:dead-letters:letters"
+"""Hash: the dead letters by their jobs' ids, as JSON."""
+
 WAKE_CHANNEL = "echo:wake"
 """Channel that carries `job_id,job_id,…` when jobs' streams grow, and `job_id end` when one ends."""
 
@@ -33,6 +66,22 @@ WORKERS = "echo:workers"
 def queue(step: str) -> str:
     """Queue of a step, which is also its routing key."""
     return f"echo.{step}"
+
+
+def waiting(step: str, priority: int) -> str:
+    """List: the messages of a step that wait on the broker, of one priority, as kombu names it (0 goes first)."""
+    behind = HIGHEST - priority
+    return f"{queue(step)}\x06\x16{behind}" if behind else queue(step)
+
+
+def lane(step: str, priority: int) -> str:
+    """Sorted set: steps whose messages were published with one priority and not claimed yet, by when they were."""
+    return f"{PUBLISHED}{step}:{priority}"
+
+
+def of_steps() -> list[str]:
+    """All that a script needs to say where a step is, in the order in which `lua/steps.lua` takes it."""
+    return [LEASES, DELAYED, DEADLINES, CLAIMED, TRIALS, PUBLISHED]
 
 
 def task(step: str) -> str:

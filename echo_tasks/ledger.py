@@ -8,24 +8,29 @@ BrokerUnavailable when the broker cannot be reached or has no room.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import redis
 
-from echo_tasks import keys
+from echo_tasks import keys, records
 from echo_tasks.answers import Flight
 from echo_tasks.connections import broker_faults
-from echo_tasks.errors import IdempotencyConflict, JobNotFound, SessionLimitReached
+from echo_tasks.errors import IdempotencyConflict, JobNotFound, LeaseLost, SessionLimitReached
 from echo_tasks.events import EVENTS_KEPT
+from echo_tasks.leases import StepLedger
 from echo_tasks.memories import MEMORIES_KEPT, written
-from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, Past, Stamp, StepOutput, Turn
+from echo_tasks.messages import DeadLetter, Job, JobError, JobResult, JobSpec, JobStatus, Lease, Turn
 from echo_tasks.scripts import script
 from echo_tasks.sessions import SessionBounds
 
 PUBLISHING_S = 5
-"""How long a job's messages may be on their way before a replay takes its maker for dead and sends them."""
+"""How long a job's messages may be on their way before whoever sends them is taken for dead."""
 
+FOLLOW_S = 10
+"""How often somebody looks whether the job that another one waits for is still under way."""
+
+DEAD_LETTERS_KEPT = 1000
 
 _NO_TURN = ("", "")
 """What `lua/finish.lua` takes for a job that leaves its session no turn."""
@@ -51,27 +56,8 @@ class Created:
     published: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A step to run: the job, the outputs of its membranes so far, and how long ago the job was started."""
-
-    spec: JobSpec
-    outputs: Mapping[str, StepOutput]
-    running_s: float
-    stamp: Stamp | None = None
-    """What its answer is to be kept with; None: it is not to be kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class NothingToDo:
-    """A delivery that needs no work: `reason`, and whether all membranes are in and integration may go."""
-
-    reason: str
-    membranes_done: bool = False
-
-
 class Ledger:
-    """The records of the jobs on one broker. Threads and greenlets may share it."""
+    """The records of the jobs on one broker; `steps` is where their steps are. Threads and greenlets may share it."""
 
     def __init__(
         self, client: redis.Redis, *, retention_s: int, session_s: int, bounds: SessionBounds | None = None
@@ -80,14 +66,14 @@ class Ledger:
         self._retention_s = retention_s
         self._session_s = session_s
         self._bounds = bounds or SessionBounds()
+        self.steps = StepLedger(client)
         self._create = script(client, "create")
         self._abandon = script(client, "abandon")
-        self._claim = script(client, "claim")
-        self._record = script(client, "record")
         self._finish = script(client, "finish")
         self._recall = script(client, "recall")
         self._release = script(client, "release")
         self._lead = script(client, "lead")
+        self._alone = script(client, "alone")
         self._followers = script(client, "followers")
 
     def create(self, spec: JobSpec, idempotency: Idempotency | None = None, *, names_session: bool = True) -> Created:
@@ -105,6 +91,7 @@ class Ledger:
                     keys.events(spec.job_id),
                     keys.idempotency(key),
                     *keys.of_session(spec.session_id),
+                    *keys.of_steps(),
                 ],
                 args=[
                     spec.job_id,
@@ -118,6 +105,9 @@ class Ledger:
                     "1" if names_session else "",
                     self._bounds.live,
                     self._session_s,
+                    spec.priority,
+                    ",".join(spec.membranes),
+                    "" if spec.timeout_s is None else spec.timeout_s,
                 ],
             )
         if reply[0] == "created":
@@ -132,31 +122,36 @@ class Ledger:
     def release(self, session_id: str) -> JobSpec | None:
         """Let the session's next job go, if the one before has ended: it now knows its past, and is to be published.
 
-        Jobs of one session run one at a time, in the order in which they were accepted. A job that was let go without
-        its messages ever being taken is let go again.
+        Jobs of one session run one at a time, in the order in which they were accepted. Each is let go once; should its
+        messages never be sent, the reaper sends them.
         """
         with broker_faults():
             reply = self._release(
-                keys=keys.of_session(session_id), args=[keys.job(""), PUBLISHING_S, session_id, self._session_s]
+                keys=[*keys.of_session(session_id), *keys.of_steps()], args=[keys.job(""), session_id, self._session_s]
             )
-        return _spec(*reply) if reply else None
+        return records.spec_of(*reply) if reply else None
 
     def lead(self, turn: JobSpec, flight: Flight) -> str:
         """Have the job be the one that equal ones wait for, or wait for one that is; the other's id, or nothing."""
-        names = [keys.job(turn.job_id), keys.flight(flight.id), keys.followers(turn.job_id)]
+        names = [keys.job(turn.job_id), keys.flight(flight.id), keys.followers(turn.job_id), *keys.of_steps()]
         stamp = json.dumps(flight.stamp)
         with broker_faults():
             reply: str = self._lead(
                 keys=names,
-                args=[turn.job_id, keys.job(""), keys.FOLLOWERS, turn.priority, stamp, self._retention_s],
+                args=[turn.job_id, keys.job(""), keys.FOLLOWERS, turn.priority, stamp, self._retention_s, FOLLOW_S],
             )
         return reply
+
+    def go_alone(self, job_id: str) -> None:
+        """Have a job that waited for an equal one run by itself; its messages are about to be published."""
+        with broker_faults():
+            self._alone(keys=[keys.job(job_id), *keys.of_steps()], args=[job_id])
 
     def followers(self, job_id: str) -> list[JobSpec]:
         """The open jobs that wait for this one's answer."""
         with broker_faults():
             flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job("")])
-        return [_spec(*flat[at : at + 5]) for at in range(0, len(flat), 5)]
+        return [records.spec_of(*flat[at : at + 5]) for at in range(0, len(flat), 5)]
 
     def disband(self, job_id: str) -> None:
         """Nobody waits for the job any more."""
@@ -171,54 +166,27 @@ class Ledger:
     def abandon(self, spec: JobSpec) -> bool:
         """Forget a job whose client is told that it was not accepted; false when it has started already."""
         record = [keys.job(spec.job_id), keys.OPEN_JOBS, keys.events(spec.job_id), *keys.of_session(spec.session_id)]
+        args = [spec.job_id, spec.session_id, self._session_s, PUBLISHING_S]
         with broker_faults():
-            return bool(self._abandon(keys=record, args=[spec.job_id, spec.session_id, self._session_s]))
+            return bool(self._abandon(keys=[*record, *keys.of_steps()], args=args))
 
-    def claim(self, job_id: str, step: str) -> Claim | NothingToDo:
-        """Take up a step: the job's first claim starts it. What has ended or is recorded is not run again."""
-        with broker_faults():
-            state, *rest = self._claim(
-                keys=[keys.job(job_id), keys.events(job_id)],
-                args=[step, job_id, keys.WAKE_CHANNEL, EVENTS_KEPT],
-            )
-        if state == "recorded":
-            return NothingToDo("recorded", membranes_done=int(rest[0]) == 0)
-        if state != "run":
-            return NothingToDo(state)
-        at, *fields = rest
-        record = dict(zip(fields[::2], fields[1::2], strict=True))
-        return Claim(
-            spec=_spec(record["spec"], *(record.get(f"past_{name}") for name in Past.model_fields)),
-            outputs={
-                name: StepOutput.model_validate_json(record[field])
-                for name in keys.MEMBRANES
-                if (field := f"output:{name}") in record
-            },
-            running_s=float(at) - float(record["started_at"]),
-            stamp=_stamp(record["stamp"]) if "stamp" in record else None,
-        )
-
-    def record(self, job_id: str, membrane: str, output: StepOutput) -> bool:
-        """Keep a membrane's output; true when all are in, and integration may go.
-
-        The first writer wins: a second output of the same membrane is dropped, and answers as the first did,
-        since a caller may ask again whose answer was lost. For a job that has ended it answers false.
-        """
-        with broker_faults():
-            reply = self._record(keys=[keys.job(job_id)], args=[membrane, output.model_dump_json()])
-        return bool(reply == "0")
-
-    def succeed(self, spec: JobSpec, result: JobResult) -> bool:
+    def succeed(self, spec: JobSpec, result: JobResult, lease: Lease | None = None) -> bool:
         """End the job with its answer, which becomes its session's latest turn; false when it had ended.
 
-        What the answer told and used of memories is noted with it. Raises JobNotFound.
+        What the answer told and used of memories is noted with it. A worker shows its lease; raises LeaseLost when
+        another one has taken its step over, and JobNotFound.
         """
         turn = _turn(spec, result, self._bounds)
-        return self._end(spec, JobStatus.SUCCEEDED, "result", result.model_dump_json(), turn) is None
+        return self._end(spec, JobStatus.SUCCEEDED, "result", result.model_dump_json(), lease, turn=turn)
 
-    def fail(self, spec: JobSpec, error: JobError) -> bool:
-        """End the job without an answer; false when it had ended. Raises JobNotFound."""
-        return self._end(spec, JobStatus.FAILED, "error", error.model_dump_json()) is None
+    def fail(
+        self, spec: JobSpec, error: JobError, lease: Lease | None = None, letter: DeadLetter | None = None
+    ) -> bool:
+        """End the job without an answer, perhaps with a dead letter; false when it had ended.
+
+        Raises LeaseLost and JobNotFound.
+        """
+        return self._end(spec, JobStatus.FAILED, "error", error.model_dump_json(), lease, letter=letter)
 
     def cancel(self, job_id: str) -> Job:
         """End the job by its client's wish, unless it had ended; returns it as it ended. Raises JobNotFound."""
@@ -228,23 +196,11 @@ class Ledger:
 
     def read(self, job_id: str) -> Job:
         """The job as clients see it. Raises JobNotFound."""
-        with broker_faults():
-            record = self._redis.hgetall(keys.job(job_id))
-        if not record:
-            raise JobNotFound(job_id)
-        spec = json.loads(record["spec"])
-        return Job(
-            job_id=job_id,
-            session_id=spec["session_id"],
-            status=JobStatus(record["status"]),
-            priority=spec["priority"],
-            created_at=float(record["created_at"]),
-            started_at=_seconds(record.get("started_at")),
-            finished_at=_seconds(record.get("finished_at")),
-            attempts=max((int(n) for f, n in record.items() if f.startswith("deliveries:")), default=0),
-            result=JobResult.model_validate_json(record["result"]) if "result" in record else None,
-            error=JobError.model_validate_json(record["error"]) if "error" in record else None,
-        )
+        return records.job(job_id, self._whole(job_id))
+
+    def spec(self, job_id: str) -> JobSpec:
+        """The job as it was asked for, with what it knows of its session. Raises JobNotFound."""
+        return records.whole_spec(self._whole(job_id))
 
     def open_jobs(self) -> int:
         """How many jobs have been accepted and have not ended."""
@@ -259,10 +215,25 @@ class Ledger:
         with broker_faults():
             return [Turn.model_validate_json(turn) for turn in self._recall(keys=session, args=[spec.past.turns])]
 
+    def _whole(self, job_id: str) -> dict[str, str]:
+        with broker_faults():
+            record: dict[str, str] = self._redis.hgetall(keys.job(job_id))
+        if not record:
+            raise JobNotFound(job_id)
+        return record
+
     def _end(
-        self, job: JobSpec | Job, status: JobStatus, event: str, data: str, turn: Sequence[str | int] = _NO_TURN
-    ) -> JobStatus | None:
-        """The status in which it had ended before, if it had."""
+        self,
+        job: JobSpec | Job,
+        status: JobStatus,
+        event: str,
+        data: str,
+        lease: Lease | None = None,
+        *,
+        letter: DeadLetter | None = None,
+        turn: Sequence[str | int] = _NO_TURN,
+    ) -> bool:
+        """Whether this call has ended it."""
         field, value = ("", "") if event == "status" else (event, data)
         with broker_faults():
             reply = self._finish(
@@ -272,6 +243,9 @@ class Ledger:
                     keys.events(job.job_id),
                     *keys.of_session(job.session_id),
                     keys.MEMORY_COUNTS,
+                    *keys.of_steps(),
+                    keys.DEAD_LETTERS,
+                    keys.LETTERS,
                 ],
                 args=[
                     job.job_id,
@@ -285,18 +259,19 @@ class Ledger:
                     self._retention_s,
                     job.session_id,
                     self._session_s,
+                    lease.step if lease else "",
+                    lease.token if lease else "",
+                    letter.model_dump_json() if letter else "",
+                    DEAD_LETTERS_KEPT,
+                    PUBLISHING_S,
                     *turn,
                 ],
             )
         if not reply:
             raise JobNotFound(job.job_id)
-        return None if reply[0] == "1" else JobStatus(reply[1])
-
-
-def _spec(text: str, turns: str | None, gone: str | None, digest: str | None, memories: str | None) -> JobSpec:
-    """A job's spec, which is fixed when it is accepted, with its past, which is when it is let go."""
-    past = Past(turns=int(turns or 0), gone=int(gone or 0), digest=digest or "", memories=memories or "")
-    return JobSpec.model_validate_json(text).model_copy(update={"past": past})
+        if lease is not None and reply[0] == "fenced":
+            raise LeaseLost(lease.job_id, lease.step)
+        return bool(reply[0] == "1")
 
 
 def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:
@@ -314,11 +289,3 @@ def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str |
         *result.memories_used,
         *(written(draft, spec.job_id, spec.tags) for draft in result.memories_made),
     ]
-
-
-def _stamp(text: str) -> Stamp:
-    return tuple((tag, version) for tag, version in json.loads(text))
-
-
-def _seconds(text: str | None) -> float | None:
-    return None if text is None else float(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -43,6 +43,9 @@ def distinct(items: list[Any]) -> list[Any]:
 InitialState = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 StopString = Annotated[str, Field(min_length=1), AfterValidator(_encodable), AfterValidator(_short_in_bytes)]
+TimeoutS = Annotated[
+    int | None, Field(ge=1, le=86400, description="seconds, in line and running, after which the job fails")
+]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 InputText = Annotated[
     str, Field(min_length=1, max_length=32768), AfterValidator(_encodable), AfterValidator(_not_blank)
@@ -91,6 +94,7 @@ class JobRequest(Message):
     priority: int = Field(1, ge=1, le=10, description="10 is served first")
     options: Options = Options()
     cache: bool = True
+    timeout_s: TimeoutS = None
     tags: Annotated[list[Tag], Field(max_length=16), AfterValidator(distinct)] = Field(default_factory=list)
 
 
@@ -116,15 +120,17 @@ class JobSpec(JobRequest):
     job_id: str
     session_id: SessionId
     past: Past = Past()
+    replay_of: str | None = Field(None, description="the job on the dead-letter list that it is asked again for")
 
 
 class ProcessingOptions(Options):
-    """`processing_options` of the synchronous route: the sampling options, and which membranes and cache."""
+    """`processing_options` of the synchronous route: the sampling options, which membranes, cache, and how long."""
 
     membranes: Annotated[list[Membrane], Field(min_length=1), AfterValidator(distinct)] = Field(
         default_factory=lambda: list(MEMBRANES)
     )
     cache: bool = True
+    timeout_s: TimeoutS = None
 
 
 class ProcessRequest(Message):
@@ -145,7 +151,16 @@ class ProcessRequest(Message):
             priority=self.priority,
             options=Options(**sampling),
             cache=self.processing_options.cache,
+            timeout_s=self.processing_options.timeout_s,
         )
+
+
+class Lease(NamedTuple):
+    """The right to do a step of a job, until another claim of it has a higher token."""
+
+    job_id: str
+    step: str
+    token: int
 
 
 class JobStatus(StrEnum):
@@ -254,6 +269,18 @@ class Job(Stored):
     attempts: int = 0
     result: JobResult | None = None
     error: JobError | None = None
+    replay_of: str | None = None
+
+
+class DeadLetter(Stored):
+    """A job that was given up: its spec, the step it failed at, how often that was delivered, and where at last."""
+
+    spec: JobSpec
+    reason: str
+    step: str
+    deliveries: int
+    node: str
+    at: float
 
 
 class WorkerRecord(Stored):

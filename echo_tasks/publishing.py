@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError
 from kombu.pools import producers
 
-from echo_tasks import tasks
+from echo_tasks import keys, tasks
 from echo_tasks.celery import app
 from echo_tasks.errors import BrokerUnavailable
-
-HIGHEST = 10
-"""The priority that is served first."""
 
 _LINE_S = 10
 """How long a caller stands in line for one of the pool's producers, when very many publish at once."""
@@ -23,7 +20,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 def broker_priority(priority: int) -> int:
     """A job's priority (10 first) as the Redis transport counts: 0 is served first, 9 last."""
-    return HIGHEST - priority
+    return keys.HIGHEST - priority
 
 
 class Publisher:

@@ -17,4 +17,4 @@ def script(client: redis.Redis, name: str) -> Script:
 @cache
 def _source(name: str) -> str:
     folder = files("echo_tasks") / "lua"
-    return "\n".join((folder / part).read_text() for part in ("prelude.lua", "session.lua", f"{name}.lua"))
+    return "\n".join((folder / part).read_text() for part in ("prelude.lua", "session.lua", "steps.lua", f"{name}.lua"))

@@ -109,7 +109,9 @@ class Sessions:
         """Delete history, memories and record, and cancel the open jobs; their ids. Raises SessionNotFound."""
         cancelling = [keys.job("*"), keys.events("*"), keys.WAKE_CHANNEL, EVENTS_KEPT, self._retention_s]
         with broker_faults():
-            reply = self._delete(keys=[*keys.of_session(session_id), keys.OPEN_JOBS], args=[session_id, *cancelling])
+            reply = self._delete(
+                keys=[*keys.of_session(session_id), keys.OPEN_JOBS, *keys.of_steps()], args=[session_id, *cancelling]
+            )
         if not reply:
             raise SessionNotFound(session_id)
         return list(reply[1:])

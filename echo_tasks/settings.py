@@ -101,6 +101,9 @@ class Settings(BaseModel):
         32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"
     )
 
+    max_retry_attempts: int = Field(
+        3, ge=1, le=100, description="times that a step is tried which fails in passing, or of which its workers die"
+    )
     service_timeout: int = Field(
         120, ge=1, le=3600, description="seconds that POST /api/cognitive/process waits for its answer"
     )

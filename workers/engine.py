@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from echo_tasks import logs
-from echo_tasks.errors import DeadlineExceeded, EngineStopped, GenerationError
+from echo_tasks.errors import DeadlineExceeded, EngineFaulted, EngineStopped, GenerationError
 from workers import metering
 from workers.batch import Batch, Segment
 from workers.intake import Intake
@@ -157,7 +157,7 @@ class Engine:
             choices = self._choose(Batch(tuple(segments)), ready)
         except (RuntimeError, MemoryError) as error:  # the states may be anything now
             for sequence, _ in fed:
-                self._fail(sequence, error)
+                self._fail(sequence, error, EngineFaulted(repr(error)))
             return
         for sequence, _ in fed:
             if sequence.is_at_mark:
@@ -227,12 +227,12 @@ class Engine:
         metering.ended(sequence, sequence.ending or "cancelled")
         sequence.finish(state)
 
-    def _fail(self, sequence: Sequence, error: Exception) -> None:
+    def _fail(self, sequence: Sequence, error: Exception, told: GenerationError | None = None) -> None:
         """End one sequence by a fault of its own, out of memory included; the others go on."""
         log.error("sequence failed", exc_info=error, prompt_tokens=sequence.prompt_tokens)
         self._release(sequence)
         metering.ended(sequence, "failed")
-        failure = error if isinstance(error, GenerationError) else GenerationError(repr(error))
+        failure = error if isinstance(error, GenerationError) else told or GenerationError(repr(error))
         failure.__cause__ = None if failure is error else error
         sequence.future.set_exception(failure)
 

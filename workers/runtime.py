@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+import redis
 from celery import bootsteps, signals
 from celery.worker import state
 
@@ -14,18 +15,23 @@ from cache.assembly import MIB, Assembly
 from cache.memory import MemoryTier
 from echo_tasks import __version__, connections, logs, settings, tasks
 from echo_tasks.answers import Answers
+from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
 from echo_tasks.events import Events
+from echo_tasks.leases import StepLedger
 from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories
 from echo_tasks.messages import WorkerRecord
 from echo_tasks.publishing import Publisher
+from echo_tasks.reaper import Reaper
 from echo_tasks.registry import Registry
 from echo_tasks.sessions import SessionBounds
 from workers import keeping, model
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
+from workers.leases import Leases
 from workers.pool import TaskPool
+from workers.reaping import Reaping
 from workers.steps import Steps
 from workers.streams import StreamWriter
 
@@ -61,7 +67,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, worker: Any) -> None:
         loaded = self._model
-        redis = connections.patient(self._settings.broker)
+        patient = connections.patient(self._settings.broker)
         assembly = self._assembly()
         prefixes = keeping.prefixes(loaded, self._settings, assembly)
         engine = Engine(
@@ -72,30 +78,32 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             prefixes=prefixes,
             tuned=loaded.tuned,
         )
-        writer = StreamWriter(Events(redis))
-        ledger = Ledger(
-            redis,
-            retention_s=self._settings.job_retention_s,
-            session_s=60 * self._settings.session_timeout_minutes,
-            bounds=SessionBounds.of(self._settings),
-        )
+        writer = StreamWriter(Events(patient))
+        answers = self._answers(assembly) if self._settings.enable_caching else None
+        ledger = self._ledger(patient)
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
-        heartbeat = Heartbeat(Registry(connections.impatient(self._settings.broker)), self._record(worker))
+        impatient = connections.impatient(self._settings.broker)
+        heartbeat = Heartbeat(Registry(impatient), self._record(worker))
+        leases = Leases(StepLedger(impatient))
+        reaping = Reaping(self._reaper(impatient, answers))
         assembly.start()
         prefixes.start()
         engine.start()
         writer.start()
+        leases.start()
         tasks.attach(
             Steps(
                 ledger,
                 Publisher(self._settings.broker, patience_s=30),
                 engine,
                 writer,
+                leases,
                 node=worker.hostname,
                 model_id=loaded.model_id,
-                memories=Memories(redis),
+                memories=Memories(patient),
                 count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
-                answers=self._answers(assembly) if self._settings.enable_caching else None,
+                max_deliveries=self._settings.max_retry_attempts,
+                answers=answers,
                 initial_states=self._settings.states_by_step,
             )
         )
@@ -104,6 +112,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
         def ready(**_: Any) -> None:
             heartbeat.start()
+            reaping.start()
 
         @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
         def shutting_down(**_: Any) -> None:
@@ -115,10 +124,25 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
         def shut_down(**_: Any) -> None:
             heartbeat.stop()
+            reaping.stop()
             engine.stop()
             prefixes.stop()
             assembly.stop()
             writer.stop()
+            leases.stop()
+
+    def _ledger(self, client: redis.Redis) -> Ledger:
+        return Ledger(
+            client,
+            retention_s=self._settings.job_retention_s,
+            session_s=60 * self._settings.session_timeout_minutes,
+            bounds=SessionBounds.of(self._settings),
+        )
+
+    def _reaper(self, client: redis.Redis, answers: Answers | None) -> Reaper:
+        ledger, publisher = self._ledger(client), Publisher(self._settings.broker)
+        dispatcher = Dispatcher(ledger, publisher, answers)
+        return Reaper(client, ledger, publisher, dispatcher, max_deliveries=self._settings.max_retry_attempts)
 
     def _assembly(self) -> Assembly:
         chosen = self._settings

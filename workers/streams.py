@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.events import Events
+from echo_tasks.messages import Lease
 
 FLUSH_S = 0.03
 """How long text is gathered: shorter than a reader notices, longer than several of the engine's steps."""
@@ -26,8 +27,7 @@ log = logs.get(__name__)
 class Stream:
     """The text of one running step; `write` never blocks on the network."""
 
-    job_id: str
-    membrane: str
+    lease: Lease
     writer: StreamWriter
     cancelled: threading.Event
 
@@ -37,12 +37,12 @@ class Stream:
 
 
 class StreamWriter:
-    """Sends gathered text from a thread of its own, and cancels the steps of jobs that have ended."""
+    """Sends gathered text from a thread of its own, and cancels steps that were taken over or whose jobs have ended."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._open: dict[str, list[Stream]] = defaultdict(list)
-        self._gathered: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self._open: dict[Lease, Stream] = {}
+        self._gathered: dict[Lease, str] = defaultdict(str)
         self._lock = threading.Lock()  # guards the two tables
         self._sending = threading.Lock()  # held while events are on their way, so that they stay in order
         self._work = threading.Event()
@@ -61,28 +61,25 @@ class StreamWriter:
             self._thread.join()
 
     @contextmanager
-    def stream(self, job_id: str, membrane: str, cancelled: threading.Event) -> Iterator[Stream]:
-        """A stream for a step; on the way out everything written has been sent. `cancelled` is set if the job ends."""
-        stream = Stream(job_id, membrane, self, cancelled)
+    def stream(self, lease: Lease, cancelled: threading.Event) -> Iterator[Stream]:
+        """A stream for a step; on the way out everything written has been sent.
+
+        `cancelled` is set if the job ends, or another worker takes the step over.
+        """
+        stream = Stream(lease, self, cancelled)
         with self._lock:
-            self._open[job_id].append(stream)
+            self._open[lease] = stream
         try:
             yield stream
         finally:
             self._send()
             with self._lock:
-                self._open[job_id].remove(stream)
-                if not self._open[job_id]:
-                    del self._open[job_id]
+                del self._open[lease]
 
     def add(self, stream: Stream, text: str) -> None:
-        """Gather text; neighbouring pieces of one membrane become one event."""
+        """Gather text; what a step says meanwhile becomes one event."""
         with self._lock:
-            pieces = self._gathered[stream.job_id]
-            if pieces and pieces[-1][0] == stream.membrane:
-                pieces[-1] = (stream.membrane, pieces[-1][1] + text)
-            else:
-                pieces.append((stream.membrane, text))
+            self._gathered[stream.lease] += text
         self._work.set()
 
     def _run(self) -> None:
@@ -100,29 +97,24 @@ class StreamWriter:
                 log.exception("events dropped")
 
     def _send(self, *, ask: bool = False) -> None:
-        """Send what has been gathered, and `ask` after the open jobs that have nothing to send.
+        """Send what has been gathered, and `ask` after the open steps that have nothing to send.
 
         A broker that is away costs these events, never the answer.
         """
         with self._sending:
             with self._lock:
-                gathered, self._gathered = self._gathered, defaultdict(list)
+                gathered, self._gathered = self._gathered, defaultdict(str)
                 if ask:
-                    gathered |= {job_id: [] for job_id in self._open if job_id not in gathered}
+                    gathered |= {lease: "" for lease in self._open if lease not in gathered}
             try:
-                ended = self._events.append(
-                    {
-                        job_id: [{"membrane": membrane, "text": text} for membrane, text in pieces]
-                        for job_id, pieces in gathered.items()
-                    }
-                )
+                over = self._events.append(gathered)
             except BrokerUnavailable as error:
-                log.warning("events dropped", jobs=len(gathered), error=str(error))
+                log.warning("events dropped", steps=len(gathered), error=str(error))
                 return
-        self._cancel(ended)
+        self._cancel(over)
 
-    def _cancel(self, job_ids: set[str]) -> None:
+    def _cancel(self, leases: set[Lease]) -> None:
         with self._lock:
-            for job_id in job_ids:
-                for stream in self._open.get(job_id, ()):
+            for lease in leases:
+                if stream := self._open.get(lease):
                     stream.cancelled.set()

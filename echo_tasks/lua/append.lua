@@ -1,18 +1,17 @@
--- Append events, or none, to the streams of open jobs, and wake whoever follows one of them.
+-- Append tokens, or none, of steps to their jobs' streams, and wake whoever follows one of them.
 -- KEYS: record, events, record, events, ...
--- ARGV: wake channel, events kept, then for each job: its id, how many events, kind, data, kind, data, ...
--- Returns for each job 1, or 0 when it has ended or is unknown and nothing was written.
-local replies, grown, at = {}, {}, 3
+-- ARGV: wake channel, events kept, then for each step: job id, step, token, data or ''
+-- Returns for each 1, or 0 when nothing was written: the job has ended or is unknown, or another one holds the step.
+local replies, grown = {}, {}
 for key = 1, #KEYS, 2 do
-  local job, events = ARGV[at], tonumber(ARGV[at + 1])
-  local status = redis.call('HGET', KEYS[key], 'status')
-  local is_open = status and not ended(status)
-  if is_open and events > 0 then
-    for i = at + 2, at + 2 * events, 2 do emit(KEYS[key + 1], ARGV[2], ARGV[i], ARGV[i + 1]) end
-    table.insert(grown, job)
+  local at = 1 + 2 * key
+  local known = redis.call('HMGET', KEYS[key], 'status', 'lease:' .. ARGV[at + 1])
+  local is_heard = known[1] and not ended(known[1]) and known[2] == ARGV[at + 2]
+  if is_heard and ARGV[at + 3] ~= '' then
+    emit(KEYS[key + 1], ARGV[2], 'token', ARGV[at + 3])
+    table.insert(grown, ARGV[at])
   end
-  table.insert(replies, is_open and 1 or 0)
-  at = at + 2 + 2 * events
+  table.insert(replies, is_heard and 1 or 0)
 end
 if #grown > 0 then redis.call('PUBLISH', ARGV[1], table.concat(grown, ',')) end
 return replies

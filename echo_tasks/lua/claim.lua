@@ -1,24 +1,42 @@
--- Take up a step of a job: count the delivery, and say whether there is anything left to do.
--- KEYS: record, events     ARGV: step, job id, wake channel, events kept
--- A step that is run again says so in the events: its tokens so far are void.
--- Returns {'gone'}, {'ended'}, {'early'} (a turn or an integration before its time), {'recorded', steps to come} or {'run', time, field, value, field, value, ...}.
-local record = redis.call('HMGET', KEYS[1], 'status', 'output:' .. ARGV[1], 'pending', 'released_at')
-local status = record[1]
+-- Take up a step of a job: count the delivery, whose number is the token of the lease on it, or say why not.
+-- KEYS: record, events, of steps
+-- ARGV: step, job id, wake channel, events kept, seconds of the lease, node, a name for this call
+-- A step that is run again says so in the events: its tokens so far are void. A call that is repeated, since its answer
+-- was lost, is answered as the first time.
+-- Returns {'gone'}, {'ended'}, {'early'} (a turn or an integration before its time), {'recorded', steps to come},
+-- {'leased'} (somebody else has it), {'delayed'} (it is to be tried again later), or {'run', time, field, value, ...}.
+local w, step, at = steps_at(3), ARGV[1], now()
+local record = redis.call('HMGET', KEYS[1], 'status', 'output:' .. step, 'pending', 'released_at', 'lease:' .. step, 'call:' .. step)
+local status, member = record[1], ARGV[2] .. '.' .. step
 if not status then return {'gone'} end
 if ended(status) then return {'ended'} end
 if record[2] then return {'recorded', record[3]} end
 if not record[4] then return {'early'} end
-if ARGV[1] == 'integration' and tonumber(record[3]) > 0 then return {'early'} end
-local delivery = redis.call('HINCRBY', KEYS[1], 'deliveries:' .. ARGV[1], 1)
-if status == 'queued' then
-  redis.call('HSET', KEYS[1], 'status', 'running', 'started_at', now())
-  emit(KEYS[2], ARGV[4], 'status', '{"status":"running"}')
-  redis.call('PUBLISH', ARGV[3], ARGV[2])
-elseif delivery > 1 then
-  emit(KEYS[2], ARGV[4], 'status', string.format('{"status":"running","restarted":"%s"}', ARGV[1]))
-  redis.call('PUBLISH', ARGV[3], ARGV[2])
+if step == 'integration' and tonumber(record[3]) > 0 then return {'early'} end
+if record[5] and record[6] ~= ARGV[7] then return {'leased'} end
+if redis.call('ZSCORE', w.delayed, member) or waits_for_trial(w, KEYS[1], member, step) then return {'delayed'} end
+
+if not record[5] then
+  local delivery = redis.call('HINCRBY', KEYS[1], 'deliveries:' .. step, 1)
+  redis.call('HSET', KEYS[1], 'lease:' .. step, delivery, 'node:' .. step, ARGV[6], 'call:' .. step, ARGV[7])
+  redis.call('ZADD', w.leases, after(at, ARGV[5]), member)
+  local name = lane(KEYS[1], step)
+  local published = redis.call('ZSCORE', w.published .. name, member)
+  if published then
+    redis.call('ZREM', w.published .. name, member)
+    local latest = redis.call('HGET', w.claimed, name)
+    if not latest or tonumber(latest) < tonumber(published) then redis.call('HSET', w.claimed, name, published) end
+  end
+  if status == 'queued' then
+    redis.call('HSET', KEYS[1], 'status', 'running', 'started_at', at)
+    emit(KEYS[2], ARGV[4], 'status', '{"status":"running"}')
+    redis.call('PUBLISH', ARGV[3], ARGV[2])
+  elseif delivery > 1 then
+    emit(KEYS[2], ARGV[4], 'status', string.format('{"status":"running","restarted":"%s"}', step))
+    redis.call('PUBLISH', ARGV[3], ARGV[2])
+  end
 end
 local fields = redis.call('HGETALL', KEYS[1])
-table.insert(fields, 1, now())
+table.insert(fields, 1, at)
 table.insert(fields, 1, 'run')
 return fields

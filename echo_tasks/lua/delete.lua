@@ -1,6 +1,6 @@
 -- Delete a session with all that it holds, and cancel its open jobs: whoever still works for one finds it ended, and
 -- leaves no turn behind.
--- KEYS: the session's, open jobs     ARGV: its id, then what `close` needs for each job: key of its record and of its
+-- KEYS: the session's, open jobs, of steps     ARGV: its id, then what `close` needs for each job: key of its record and of its
 --                                          events, both with * for its id, wake channel, events kept, retention
 -- Returns {'deleted', the jobs that were cancelled}, or {} when there is no such session.
 local s = session_at(1)
@@ -13,7 +13,7 @@ for _, job in ipairs(jobs) do
   local status = redis.call('HGET', record, 'status')
   if status and not ended(status) then
     emit(events, ARGV[5], 'status', '{"status":"cancelled"}')
-    close(record, KEYS[7], events, job, 'cancelled', ARGV[6])
+    close(steps_at(8), record, KEYS[7], events, job, 'cancelled', ARGV[6])
     redis.call('PUBLISH', ARGV[4], job .. ' end')
     table.insert(cancelled, job)
   end

@@ -1,32 +1,44 @@
 -- End a job, once: compare-and-set from any open status to a final one.
--- KEYS: record, open jobs, events, its session's, counts of memories
+-- KEYS: record, open jobs, events, its session's, counts of memories, of steps, dead-letter list, letters
 -- ARGV: job id, final status, field ('result', 'error' or ''), its value, event kind, event data, wake channel,
---       events kept, retention in seconds, session id, seconds that a session is kept, '1' for a cached answer,
---       the session's new turn or '', what its digest is made of, its tokens, turns kept, their tokens kept,
---       memories kept, how many it used, their ids, and the new ones as JSON objects
+--       events kept, retention in seconds, session id, seconds that a session is kept, the step and the token of
+--       the lease that the caller holds or '', its dead letter or '', letters kept, seconds that dispatching the
+--       session's next job may take, '1' for a cached answer, the session's new turn or '', what its digest is made
+--       of, its tokens, turns kept, their tokens kept, memories kept, how many it used, their ids, and the new ones as
+--       JSON objects
 -- A session that has been deleted meanwhile is not brought back.
--- Returns {'1', status} when this call ended the job, {'0', status} when it had ended, {} when it is unknown.
+-- Returns {'1', status} when this call ended the job, {'0', status} when it had ended, {} when it is unknown,
+-- {'fenced'} when another one has taken the caller's step over.
 local known = redis.call('HMGET', KEYS[1], 'status', 'started_at', 'released_at')
 if not known[1] then return {} end
 if ended(known[1]) then return {'0', known[1]} end
-local s, at = session_at(4), now()
+if ARGV[12] ~= '' and redis.call('HGET', KEYS[1], 'lease:' .. ARGV[12]) ~= ARGV[13] then return {'fenced'} end
+local s, w, at = session_at(4), steps_at(11), now()
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) end
 emit(KEYS[3], ARGV[8], ARGV[5], ARGV[6])
-close(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[9])
+close(w, KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[9])
 redis.call('LREM', s.line, 1, ARGV[1])
+look_after_first(w, s.line, after(at, ARGV[16]))
 redis.call('PUBLISH', ARGV[7], ARGV[1] .. ' end')
+if ARGV[14] ~= '' then
+  redis.call('ZADD', KEYS[17], at, ARGV[1])
+  redis.call('HSET', KEYS[18], ARGV[1], ARGV[14])
+  while redis.call('ZCARD', KEYS[17]) > tonumber(ARGV[15]) do
+    redis.call('HDEL', KEYS[18], redis.call('ZPOPMIN', KEYS[17])[1])
+  end
+end
 if redis.call('EXISTS', s.record) == 0 then return {'1', ARGV[2]} end
 
 if ARGV[2] ~= 'cancelled' then
   local elapsed_us = math.floor(1e6 * (tonumber(at) - tonumber(known[2] or known[3] or at)))
   redis.call('HINCRBY', s.record, 'processing_us', elapsed_us)
   redis.call('HINCRBY', s.record, ARGV[2], 1)
-  if ARGV[12] == '1' then redis.call('HINCRBY', s.record, 'cache_hits', 1) end
+  if ARGV[17] == '1' then redis.call('HINCRBY', s.record, 'cache_hits', 1) end
 end
-if ARGV[13] ~= '' then
-  local turn = append_turn(s, ARGV[13], ARGV[14], ARGV[15], at, ARGV[16], ARGV[17])
-  local first_new = 20 + ARGV[19]
-  for i = 20, first_new - 1 do
+if ARGV[18] ~= '' then
+  local turn = append_turn(s, ARGV[18], ARGV[19], ARGV[20], at, ARGV[21], ARGV[22])
+  local first_new = 25 + ARGV[24]
+  for i = 25, first_new - 1 do
     if redis.call('HEXISTS', s.memories, ARGV[i]) == 1 then
       redis.call('HINCRBY', s.accesses, 'count:' .. ARGV[i], 1)
       redis.call('HSET', s.accesses, 'last:' .. ARGV[i], at)
@@ -40,7 +52,7 @@ if ARGV[13] ~= '' then
   end
   if #ARGV >= first_new then
     local memories = memories_of(s)
-    while #memories > tonumber(ARGV[18]) do
+    while #memories > tonumber(ARGV[23]) do
       forget(s, table.remove(memories, 1).id)
       redis.call('HINCRBY', KEYS[10], 'dropped', 1)
     end

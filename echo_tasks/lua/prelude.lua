@@ -14,12 +14,7 @@ local function emit(stream, maxlen, kind, data)
   redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*', 'type', kind, 'data', data)
 end
 
--- End an open job: its record, its idempotency key and its events live `retention` seconds more.
-local function close(record, open, events, job, status, retention)
-  redis.call('HSET', record, 'status', status, 'finished_at', now())
-  redis.call('ZREM', open, job)
-  local key = redis.call('HGET', record, 'idempotency')
-  if key then redis.call('EXPIRE', key, retention) end
-  redis.call('EXPIRE', record, retention)
-  redis.call('EXPIRE', events, retention)
+-- A moment so many seconds after another one, as a score.
+local function after(at, seconds)
+  return string.format('%.6f', tonumber(at) + tonumber(seconds))
 end

@@ -5,42 +5,48 @@ from __future__ import annotations
 import json
 import uuid
 
-import pytest
 import redis
 
 from echo_tasks.events import Events
+from echo_tasks.leases import Claim
 from echo_tasks.ledger import Ledger
-from echo_tasks.messages import JobSpec
+from echo_tasks.messages import JobSpec, Lease
 
 
-@pytest.fixture
-def job_id(ledger: Ledger) -> str:
-    spec = JobSpec(job_id=uuid.uuid4().hex, session_id="s", input_text="Hello.")
+def held(ledger: Ledger) -> Lease:
+    """The lease of a step of a new job."""
+    spec = JobSpec(job_id=uuid.uuid4().hex, session_id=uuid.uuid4().hex, input_text="Hello.")
     ledger.create(spec)
-    return spec.job_id
+    ledger.release(spec.session_id)
+    claim = ledger.steps.claim(spec.job_id, "memory")
+    assert isinstance(claim, Claim)
+    return claim.lease
 
 
-def test_tokens_come_back_in_order_and_from_any_place(broker: redis.Redis, job_id: str) -> None:
+def test_tokens_come_back_in_order_and_from_any_place(broker: redis.Redis, ledger: Ledger) -> None:
     """What was appended reads back in order; an id resumes right behind itself."""
-    events = Events(broker)
+    events, lease = Events(broker), held(ledger)
     for number in range(5):
-        events.append({job_id: [{"membrane": "memory", "text": f"{number} é"}, {"membrane": "grammar", "text": "x"}]})
-    tokens = [event for event in events.read(job_id) if event.kind == "token"]
-    assert [json.loads(t.data)["text"] for t in tokens[::2]] == [f"{n} é" for n in range(5)]
-    assert events.read(job_id, after=tokens[3].id) == tokens[4:]
-    assert events.read(job_id, after=tokens[-1].id) == []
+        events.append({lease: f"{number} é"})
+    tokens = [event for event in events.read(lease.job_id) if event.kind == "token"]
+    assert [json.loads(t.data) for t in tokens] == [{"membrane": "memory", "text": f"{n} é"} for n in range(5)]
+    assert events.read(lease.job_id, after=tokens[3].id) == tokens[4:]
+    assert events.read(lease.job_id, after=tokens[-1].id) == []
 
 
-def test_several_jobs_share_a_round_trip_and_the_ended_are_told(
-    broker: redis.Redis, ledger: Ledger, job_id: str
-) -> None:
-    """One append serves many jobs; those that have ended or never were take nothing and are returned."""
-    other = JobSpec(job_id=uuid.uuid4().hex, session_id="s", input_text="Hello.")
-    ledger.create(other)
-    ledger.cancel(job_id)
+def test_several_steps_share_a_round_trip_and_those_that_are_over_are_told(broker: redis.Redis, ledger: Ledger) -> None:
+    """One append serves many steps; those of jobs that have ended or never were take nothing and are returned."""
+    cancelled, running, unknown = held(ledger), held(ledger), Lease("unknown", "memory", 1)
+    ledger.cancel(cancelled.job_id)
     events = Events(broker)
-    piece = [{"membrane": "memory", "text": "a"}]
-    assert events.append({job_id: piece, other.job_id: piece, "unknown": piece}) == {job_id, "unknown"}
-    assert events.read(job_id)[-1].data == '{"status":"cancelled"}'
-    assert events.read(other.job_id)[-1].kind == "token"
+    assert events.append(dict.fromkeys((cancelled, running, unknown), "a")) == {cancelled, unknown}
+    assert events.read(cancelled.job_id)[-1].data == '{"status":"cancelled"}'
+    assert events.read(running.job_id)[-1].kind == "token"
     assert events.append({}) == set()
+
+
+def test_one_that_only_asks_writes_nothing(broker: redis.Redis, ledger: Ledger) -> None:
+    """No text is no event."""
+    lease = held(ledger)
+    assert Events(broker).append({lease: ""}) == set()
+    assert [event.kind for event in Events(broker).read(lease.job_id)] == ["status", "status"]

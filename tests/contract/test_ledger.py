@@ -14,8 +14,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from echo_tasks import connections, keys
 from echo_tasks.errors import BrokerUnavailable, IdempotencyConflict, JobNotFound
 from echo_tasks.events import Events
-from echo_tasks.ledger import Claim, Idempotency, Ledger, NothingToDo
-from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Options, StepOutput
+from echo_tasks.leases import Claim, NothingToDo
+from echo_tasks.ledger import Idempotency, Ledger
+from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Lease, Options, StepOutput
 from echo_tasks.registry import Registry
 
 
@@ -36,6 +37,13 @@ def spec(ledger: Ledger) -> JobSpec:
     return let_go(ledger, new_spec())
 
 
+def held(ledger: Ledger, job_id: str, step: str) -> Lease:
+    """The lease of a step that is claimed."""
+    claim = ledger.steps.claim(job_id, step)
+    assert isinstance(claim, Claim)
+    return claim.lease
+
+
 RESULT = JobResult(
     session_id="s", response_text="Hi.", processing_time_ms=1.0, membrane_outputs={}, cognitive_metadata={}
 )
@@ -49,10 +57,10 @@ def test_a_new_job_is_queued_with_its_spec_and_an_event(ledger: Ledger, broker: 
     job = ledger.read(spec.job_id)
     assert (job.status, job.priority, job.attempts, job.started_at) == (JobStatus.QUEUED, 7, 0, None)
     assert ledger.open_jobs() == before + 1
-    assert ledger.claim(spec.job_id, "memory") == NothingToDo("early")
+    assert ledger.steps.claim(spec.job_id, "memory") == NothingToDo("early")
     assert ledger.release(spec.session_id) == spec
     assert [event.kind for event in Events(broker).read(spec.job_id)] == ["status"]
-    claim = ledger.claim(spec.job_id, "memory")
+    claim = ledger.steps.claim(spec.job_id, "memory")
     assert isinstance(claim, Claim)
     assert claim.spec == spec
 
@@ -98,7 +106,7 @@ def test_an_abandoned_job_leaves_nothing_behind(ledger: Ledger, broker: redis.Re
     assert ledger.create(new_spec(), key).is_new
     started = new_spec()
     let_go(ledger, started)
-    ledger.claim(started.job_id, "memory")
+    ledger.steps.claim(started.job_id, "memory")
     assert not ledger.abandon(started)
     assert ledger.read(started.job_id).status is JobStatus.RUNNING
 
@@ -125,10 +133,11 @@ def test_many_replays_at_once_make_one_job(ledger: Ledger) -> None:
 
 def test_the_first_claim_starts_the_job(ledger: Ledger, spec: JobSpec) -> None:
     """Claims count deliveries; only the first sets the start."""
-    ledger.claim(spec.job_id, "memory")
+    ledger.steps.claim(spec.job_id, "memory")
     started = ledger.read(spec.job_id)
-    ledger.claim(spec.job_id, "memory")
-    ledger.claim(spec.job_id, "grammar")
+    ledger.steps.hand_back(Lease(spec.job_id, "memory", 1))
+    ledger.steps.claim(spec.job_id, "memory")
+    ledger.steps.claim(spec.job_id, "grammar")
     again = ledger.read(spec.job_id)
     assert started.status is JobStatus.RUNNING
     assert (started.attempts, again.attempts) == (1, 2)
@@ -137,30 +146,30 @@ def test_the_first_claim_starts_the_job(ledger: Ledger, spec: JobSpec) -> None:
 
 def test_the_last_output_releases_integration_once(ledger: Ledger, spec: JobSpec) -> None:
     """Of three membranes recorded at once, in any order, exactly one is the last."""
-    for membrane in keys.MEMBRANES:
-        ledger.claim(spec.job_id, membrane)
+    leases = [held(ledger, spec.job_id, membrane) for membrane in keys.MEMBRANES]
     with ThreadPoolExecutor(3) as pool:
-        last = list(pool.map(lambda m: ledger.record(spec.job_id, m, StepOutput(text=m)), keys.MEMBRANES))
+        last = list(pool.map(lambda lease: ledger.steps.record(lease, StepOutput(text=lease.step)), leases))
     assert sorted(last) == [False, False, True]
-    claim = ledger.claim(spec.job_id, keys.INTEGRATION)
+    claim = ledger.steps.claim(spec.job_id, keys.INTEGRATION)
     assert isinstance(claim, Claim)
     assert {name: output.text for name, output in claim.outputs.items()} == {m: m for m in keys.MEMBRANES}
 
 
 def test_integration_cannot_be_claimed_before_the_membranes_are_in(ledger: Ledger, spec: JobSpec) -> None:
     """A stray integration message finds nothing to do, and changes nothing."""
-    ledger.record(spec.job_id, "memory", StepOutput(text="m"))
+    ledger.steps.record(held(ledger, spec.job_id, "memory"), StepOutput(text="m"))
     before = ledger.read(spec.job_id)
-    assert ledger.claim(spec.job_id, keys.INTEGRATION) == NothingToDo("early")
+    assert ledger.steps.claim(spec.job_id, keys.INTEGRATION) == NothingToDo("early")
     assert ledger.read(spec.job_id) == before
 
 
 def test_a_second_output_of_a_membrane_is_dropped(ledger: Ledger) -> None:
     """The first writer wins; a caller who asks again, since the answer was lost, gets the same answer."""
     spec = let_go(ledger, new_spec(membranes=["memory"]))
-    assert ledger.record(spec.job_id, "memory", StepOutput(text="first")) is True
-    assert ledger.record(spec.job_id, "memory", StepOutput(text="second")) is True
-    claim = ledger.claim(spec.job_id, keys.INTEGRATION)
+    lease = held(ledger, spec.job_id, "memory")
+    assert ledger.steps.record(lease, StepOutput(text="first")) is True
+    assert ledger.steps.record(lease, StepOutput(text="second")) is True
+    claim = ledger.steps.claim(spec.job_id, keys.INTEGRATION)
     assert isinstance(claim, Claim)
     assert claim.outputs["memory"].text == "first"
 
@@ -168,10 +177,10 @@ def test_a_second_output_of_a_membrane_is_dropped(ledger: Ledger) -> None:
 def test_a_redelivered_last_membrane_says_that_integration_may_go(ledger: Ledger) -> None:
     """A worker that died between its record and the integration message is made good by the redelivery."""
     spec = let_go(ledger, new_spec(membranes=["memory", "grammar"]))
-    ledger.record(spec.job_id, "memory", StepOutput())
-    assert ledger.claim(spec.job_id, "memory") == NothingToDo("recorded", membranes_done=False)
-    ledger.record(spec.job_id, "grammar", StepOutput())
-    assert ledger.claim(spec.job_id, "grammar") == NothingToDo("recorded", membranes_done=True)
+    ledger.steps.record(held(ledger, spec.job_id, "memory"), StepOutput())
+    assert ledger.steps.claim(spec.job_id, "memory") == NothingToDo("recorded", membranes_done=False)
+    ledger.steps.record(held(ledger, spec.job_id, "grammar"), StepOutput())
+    assert ledger.steps.claim(spec.job_id, "grammar") == NothingToDo("recorded", membranes_done=True)
 
 
 def test_a_job_ends_once(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
@@ -191,17 +200,18 @@ def test_a_job_ends_once(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> 
 @pytest.mark.parametrize("end", [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED])
 def test_an_ended_job_takes_no_more_work(ledger: Ledger, spec: JobSpec, broker: redis.Redis, end: JobStatus) -> None:
     """After its end a job is neither claimed nor recorded nor ended again, and its stream is closed."""
+    lease = held(ledger, spec.job_id, "memory")
     {
         JobStatus.SUCCEEDED: lambda: ledger.succeed(spec, RESULT),
         JobStatus.FAILED: lambda: ledger.fail(spec, JobError(reason="no")),
         JobStatus.CANCELLED: lambda: ledger.cancel(spec.job_id),
     }[end]()
     ended = ledger.read(spec.job_id)
-    assert ledger.claim(spec.job_id, "memory") == NothingToDo("ended")
-    assert ledger.record(spec.job_id, "memory", StepOutput()) is False
+    assert ledger.steps.claim(spec.job_id, "memory") == NothingToDo("ended")
+    assert ledger.steps.record(lease, StepOutput()) is False
     assert ledger.succeed(spec, RESULT) is False
     assert ledger.cancel(spec.job_id).status is end
-    assert Events(broker).append({spec.job_id: [{"membrane": "memory", "text": "late"}]}) == {spec.job_id}
+    assert Events(broker).append({lease: "late"}) == {lease}
     assert ledger.read(spec.job_id) == ended
 
 
@@ -211,7 +221,7 @@ def test_an_unknown_job_is_named(ledger: Ledger) -> None:
     for call in (ledger.read, ledger.cancel, lambda job_id: ledger.succeed(new_spec(job_id=job_id), RESULT)):
         with pytest.raises(JobNotFound, match=missing):
             call(missing)
-    assert ledger.claim(missing, "memory") == NothingToDo("gone")
+    assert ledger.steps.claim(missing, "memory") == NothingToDo("gone")
 
 
 def test_a_full_broker_is_unavailable_and_keeps_what_it_has(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
@@ -228,17 +238,18 @@ def test_a_full_broker_is_unavailable_and_keeps_what_it_has(ledger: Ledger, spec
 def test_a_step_that_runs_again_says_so_in_the_events(ledger: Ledger, spec: JobSpec, broker: redis.Redis) -> None:
     """A follower learns that the step's tokens so far are void."""
     for _ in range(2):
-        ledger.claim(spec.job_id, "grammar")
+        ledger.steps.hand_back(held(ledger, spec.job_id, "grammar"))
     statuses = [json.loads(event.data) for event in Events(broker).read(spec.job_id)]
     assert statuses == [{"status": "queued"}, {"status": "running"}, {"status": "running", "restarted": "grammar"}]
 
 
 def test_faults_inside_a_pipeline_are_told_as_well(broker: redis.Redis, ledger: Ledger, spec: JobSpec) -> None:
     """A full broker is BrokerUnavailable for commands that travel together, too."""
+    lease = held(ledger, spec.job_id, "memory")
     broker.config_set("maxmemory", 1)
     try:
         with pytest.raises(BrokerUnavailable):
-            Events(broker).append({spec.job_id: [{"membrane": "memory", "text": "x"}]})
+            Events(broker).append({lease: "x"})
     finally:
         broker.config_set("maxmemory", 0)
 

@@ -12,7 +12,8 @@ import redis
 from echo_tasks import keys
 from echo_tasks.errors import BrokerUnavailable, SessionExists, SessionNotFound, TurnNotKept
 from echo_tasks.events import Events
-from echo_tasks.ledger import Ledger, NothingToDo
+from echo_tasks.leases import NothingToDo
+from echo_tasks.ledger import Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, MemoryDraft, Past, Turn
 from echo_tasks.sessions import SessionBounds, Sessions
 
@@ -135,7 +136,7 @@ def test_a_session_counts_what_its_jobs_came_to(bounded: Ledger, sessions: Sessi
     """Answered, failed and from the cache; a cancelled one is none of these."""
     said(bounded, session_id, "one")
     cached = accepted(bounded, session_id)
-    bounded.claim(cached.job_id, "memory")
+    bounded.steps.claim(cached.job_id, "memory")
     bounded.succeed(cached, answer(session_id, cache_hit=True))
     bounded.fail(accepted(bounded, session_id), JobError(reason="no"))
     bounded.cancel(accepted(bounded, session_id).job_id)
@@ -195,7 +196,7 @@ def test_a_deleted_session_leaves_nothing(
     """No key of it remains; its open jobs, wherever they stand, are cancelled, and their followers told."""
     said(bounded, session_id, "I like tea.", told=True)
     running = accepted(bounded, session_id)
-    bounded.claim(running.job_id, "memory")
+    bounded.steps.claim(running.job_id, "memory")
     waiting = JobSpec(job_id=uuid.uuid4().hex, session_id=session_id, input_text="Waits.")
     bounded.create(waiting)
     before = bounded.open_jobs()
@@ -237,6 +238,6 @@ def test_the_end_of_a_turn_brings_no_deleted_session_back(
     sessions.delete(session_id)
     assert not bounded.succeed(running, answer(session_id, memories_used=["1-1"]))
     assert bounded.release(session_id) is None
-    assert bounded.claim(running.job_id, "memory") == NothingToDo("ended")
+    assert bounded.steps.claim(running.job_id, "memory") == NothingToDo("ended")
     assert not broker.exists(*keys.of_session(session_id)[:-1])
     assert next_past(bounded, session_id) == Past()

@@ -11,7 +11,8 @@ import redis
 
 from echo_tasks import keys
 from echo_tasks.answers import answer_key
-from echo_tasks.ledger import PUBLISHING_S, Claim, Ledger, NothingToDo
+from echo_tasks.leases import Claim, NothingToDo
+from echo_tasks.ledger import Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, Past, Turn
 
 pytestmark = pytest.mark.farm
@@ -89,7 +90,7 @@ def test_turns_posted_at_once_go_one_at_a_time(ledger: Ledger, session_id: str) 
         assert turn is not None
         assert (turn.job_id, turn.past.turns) == (spec.job_id, number)
         assert ledger.release(session_id) is None
-        assert isinstance(ledger.claim(spec.job_id, "memory"), Claim)
+        assert isinstance(ledger.steps.claim(spec.job_id, "memory"), Claim)
         ledger.succeed(turn, answer_to(session_id, "yes"))
     assert ledger.release(session_id) is None
 
@@ -98,8 +99,8 @@ def test_a_job_in_line_is_not_run_before_its_turn(ledger: Ledger, session_id: st
     """A message that comes too early finds nothing to do."""
     first, second = in_line(ledger, session_id, 2)
     ledger.release(session_id)
-    assert ledger.claim(second.job_id, "memory") == NothingToDo("early")
-    assert isinstance(ledger.claim(first.job_id, "memory"), Claim)
+    assert ledger.steps.claim(second.job_id, "memory") == NothingToDo("early")
+    assert isinstance(ledger.steps.claim(first.job_id, "memory"), Claim)
 
 
 @pytest.mark.parametrize("gone", ["cancelled", "abandoned", "lost"])
@@ -119,18 +120,6 @@ def test_one_that_leaves_the_line_holds_nobody_up(
     turn = ledger.release(session_id)
     assert turn is not None
     assert turn.job_id == third.job_id
-
-
-def test_a_turn_whose_messages_were_lost_is_let_go_again(ledger: Ledger, broker: redis.Redis, session_id: str) -> None:
-    """With the past that it had, and only until it has started."""
-    (spec,) = in_line(ledger, session_id, 1)
-    turn = ledger.release(session_id)
-    broker.hincrbyfloat(keys.job(spec.job_id), "released_at", -2 * PUBLISHING_S)
-    assert ledger.release(session_id) == turn
-    assert ledger.release(session_id) is None
-    ledger.claim(spec.job_id, "memory")
-    broker.hincrbyfloat(keys.job(spec.job_id), "released_at", -2 * PUBLISHING_S)
-    assert ledger.release(session_id) is None
 
 
 def test_many_who_let_go_at_once_let_one_go(ledger: Ledger, session_id: str) -> None:

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 
 import pytest
 from celery.exceptions import Reject
+from processes import until
 
 from cache.memory import MemoryTier
 from cache.tiered import TieredCache
 from echo_tasks import connections, keys
 from echo_tasks.answers import Answers, answer_key
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import BrokerUnavailable, EngineStopped, GenerationError, RequestRejected
+from echo_tasks.errors import (
+    BrokerUnavailable,
+    DeadlineExceeded,
+    EngineFaulted,
+    EngineFull,
+    EngineStopped,
+    GenerationError,
+    RequestRejected,
+)
 from echo_tasks.events import Events
-from echo_tasks.ledger import Claim, Ledger
+from echo_tasks.leases import Claim
+from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories
 from echo_tasks.messages import JobSpec, JobStatus, StepOutput
 from echo_tasks.publishing import Publisher
+from echo_tasks.scripts import script
 from workers import calls
 from workers.calls import Call
+from workers.leases import Leases
 from workers.membranes.prompt import Prompt
 from workers.sequence import FinishReason, Generation, GenerationRequest
 from workers.steps import Steps
@@ -71,6 +84,7 @@ class Bench:
         self.cache = TieredCache(MemoryTier(1_000_000))
         self.answers = Answers(self.cache, lambda: "bench", 60)
         self.writer = StreamWriter(Events(self.broker))
+        self.leases = Leases(self.ledger.steps)
         publisher = Publisher(broker_url)
         self.dispatcher = Dispatcher(self.ledger, publisher, self.answers)
         self.steps = Steps(
@@ -78,12 +92,15 @@ class Bench:
             publisher,
             self.engine,  # type: ignore[arg-type]
             self.writer,
+            self.leases,
             node="bench",
             model_id="m",
             answers=self.answers,
             memories=Memories(self.broker),
             count_tokens=len,
             initial_states=initial_states or {},
+            max_deliveries=3,
+            chance=lambda: 0.5,
         )
 
     def kept(self, job_id: str) -> str | None:
@@ -103,6 +120,12 @@ class Bench:
         )
         self.accept(spec)
         return spec.job_id
+
+    def held(self, job_id: str, step: str) -> Claim:
+        """A claim of a step by somebody else."""
+        claim = self.ledger.steps.claim(job_id, step)
+        assert isinstance(claim, Claim)
+        return claim
 
     def accept(self, spec: JobSpec) -> None:
         """Put a job into the ledger, and let it go if its session lets it."""
@@ -127,6 +150,7 @@ def bench(broker_url: str) -> Iterator[Bench]:
     """A bench in a database of its own, where no worker takes the messages away."""
     bench = Bench(broker_url.removesuffix("/0") + "/1")
     bench.broker.flushdb()
+    calls.enter(Call())
     yield bench
     bench.broker.close()
 
@@ -307,9 +331,7 @@ def test_a_worker_that_died_before_passing_its_answer_on_is_made_good(bench: Ben
     bench.accept(leader)
     bench.accept(follower)
     bench.steps.run(leader.job_id, "memory")
-    claim = bench.ledger.claim(leader.job_id, keys.INTEGRATION)
-    assert isinstance(claim, Claim)
-    bench.steps._end(claim)
+    bench.steps._end(bench.held(leader.job_id, keys.INTEGRATION))
     assert bench.ledger.read(follower.job_id).status is JobStatus.QUEUED
     bench.steps.run(leader.job_id, keys.INTEGRATION)
     assert bench.ledger.read(follower.job_id).status is JobStatus.SUCCEEDED
@@ -329,7 +351,7 @@ def test_a_step_whose_broker_fails_goes_back_to_its_queue(bench: Bench, monkeypa
         raise BrokerUnavailable("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.ledger, "record", away)
+        patched.setattr(bench.ledger.steps, "record", away)
         with pytest.raises(Reject) as caught:
             bench.steps.run(job_id, "memory")
     assert caught.value.requeue is True
@@ -382,7 +404,7 @@ def test_integration_shrinks_its_notes_to_what_the_engine_takes(bench: Bench) ->
     """The widest prompt that fits is taken; with no room for notes the text alone is answered."""
     spec = JobSpec(job_id=uuid.uuid4().hex, session_id="s", input_text="Hello.", membranes=["memory"])
     bench.accept(spec)
-    bench.ledger.record(spec.job_id, "memory", StepOutput(text="word " * 1000))
+    bench.ledger.steps.record(bench.held(spec.job_id, "memory").lease, StepOutput(text="word " * 1000))
     bench.engine.longest = 500
     bench.steps.run(spec.job_id, keys.INTEGRATION)
     (prompt,) = bench.engine.prompts
@@ -393,8 +415,9 @@ def test_integration_shrinks_its_notes_to_what_the_engine_takes(bench: Bench) ->
 def test_a_lost_reply_of_the_last_record_still_releases_integration(bench: Bench) -> None:
     """A record that is repeated, since its answer was lost, answers as the first one did."""
     job_id = bench.job(("memory",))
-    assert bench.ledger.record(job_id, "memory", StepOutput(text="m")) is True
-    assert bench.ledger.record(job_id, "memory", StepOutput(text="m")) is True
+    lease = bench.held(job_id, "memory").lease
+    assert bench.ledger.steps.record(lease, StepOutput(text="m")) is True
+    assert bench.ledger.steps.record(lease, StepOutput(text="m")) is True
 
 
 def test_a_job_that_is_gone_is_no_error(bench: Bench) -> None:
@@ -408,7 +431,7 @@ def test_a_silent_step_learns_that_its_job_was_cancelled(bench: Bench) -> None:
     job_id = bench.job()
     bench.writer.start()
     try:
-        with bench.writer.stream(job_id, "memory", threading.Event()) as stream:
+        with bench.writer.stream(bench.held(job_id, "memory").lease, threading.Event()) as stream:
             bench.ledger.cancel(job_id)
             assert stream.cancelled.wait(30)
     finally:
@@ -441,3 +464,176 @@ def test_the_engine_is_told_the_bounds_of_the_call(bench: Bench) -> None:
     (request,) = bench.engine.requests
     assert request.deadline == 12.5
     assert request.cancelled is call.cancelled
+
+
+MOMENTS = ("before", "while it runs", "recorded", "ended")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_message_delivered_again_at_any_moment_changes_nothing(bench: Bench, moment: str) -> None:
+    """Every task, again, before and while each step runs, when all are recorded, and after the end."""
+    job_id = bench.job(("memory", "grammar"))
+    steps = ("memory", "grammar", keys.INTEGRATION)
+
+    def again() -> None:
+        for step in steps:
+            bench.steps.run(job_id, step)
+
+    if moment == "while it runs":
+        bench.engine.before_answer = lambda: _once(bench, again)
+    for step in steps:
+        if moment == "before" and step != keys.INTEGRATION:
+            bench.steps.run(job_id, keys.INTEGRATION)
+        bench.steps.run(job_id, step)
+        if moment == "recorded":
+            bench.steps.run(job_id, step)
+    if moment == "ended":
+        again()
+    assert len(bench.engine.prompts) == 3
+    job = bench.ledger.read(job_id)
+    assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 1)
+    assert [event.is_last for event in Events(bench.broker).read(job_id)].count(True) == 1
+    assert bench.broker.llen(keys.turns(job.session_id)) == 1
+
+
+def _once(bench: Bench, act: Callable[[], None]) -> None:
+    """Deliver again while a step runs, but not while what was delivered again does."""
+    bench.engine.before_answer, before = (lambda: None), bench.engine.before_answer
+    act()
+    bench.engine.before_answer = before
+
+
+def taken_from(bench: Bench, job_id: str, step: str) -> None:
+    """Do as the reaper does when the worker does not renew its lease."""
+    token = bench.broker.hget(keys.job(job_id), f"lease:{step}")
+    bench.broker.zadd(keys.LEASES, {f"{job_id}.{step}": 1})
+    requeue = script(bench.broker, "requeue")
+    requeue(keys=keys.of_steps(), args=[keys.job(""), keys.HIGHEST, 9, job_id, step, token, ""])
+
+
+def test_a_worker_that_was_frozen_leaves_nothing_behind(bench: Bench) -> None:
+    """Its membrane's output is dropped, its integration neither ends the job nor keeps the answer."""
+    job_id = bench.job(("memory",))
+    bench.engine.before_answer = lambda: taken_from(bench, job_id, "memory")
+    bench.steps.run(job_id, "memory")
+    assert bench.integration_messages() == 0
+    bench.engine.before_answer = lambda: None
+    bench.steps.run(job_id, "memory")
+
+    def freeze() -> None:
+        taken_from(bench, job_id, keys.INTEGRATION)
+        bench.leases.renew()
+
+    bench.engine.before_answer = freeze
+    bench.steps.run(job_id, keys.INTEGRATION)
+    calls.enter(Call())
+    assert bench.ledger.read(job_id).status is JobStatus.RUNNING
+    assert bench.kept(job_id) is None
+    bench.engine.before_answer = lambda: None
+    bench.steps.run(job_id, keys.INTEGRATION)
+    assert bench.ledger.read(job_id).status is JobStatus.SUCCEEDED
+    assert bench.kept(job_id) == "Said."
+
+
+def test_a_lost_lease_cancels_the_generation(bench: Bench) -> None:
+    """The engine is told within a step; the thread that renews finds out."""
+    job_id = bench.job(("memory",))
+
+    def lose() -> None:
+        taken_from(bench, job_id, "memory")
+        bench.leases.renew()
+
+    bench.engine.before_answer = lose
+    bench.steps.run(job_id, "memory")
+    assert bench.engine.requests[0].cancelled.is_set()
+
+
+def test_leases_are_renewed_by_a_thread(bench: Bench) -> None:
+    """What is held stays held, however long it takes."""
+    job_id = bench.job(("memory",))
+    renewed = threading.Event()
+
+    def outlast() -> None:
+        bench.broker.zadd(keys.LEASES, {f"{job_id}.memory": 1})
+        bench.leases.start()
+        until(lambda: bench.broker.zscore(keys.LEASES, f"{job_id}.memory") > 1, "renewed")
+        renewed.set()
+
+    bench.engine.before_answer = outlast
+    try:
+        bench.steps.run(job_id, "memory")
+    finally:
+        bench.leases.stop()
+    assert renewed.is_set()
+    assert bench.integration_messages() == 1
+
+
+@pytest.mark.parametrize("error", [EngineStopped("stopped"), BrokerUnavailable("away")])
+def test_a_step_that_is_handed_back_is_free_at_once(bench: Bench, error: Exception) -> None:
+    """Another worker runs it without waiting for the lease to run out."""
+    job_id = bench.job(("memory",))
+    bench.engine.error = error
+    with pytest.raises(Reject):
+        bench.steps.run(job_id, "memory")
+    assert bench.held(job_id, "memory").lease.token == 2
+
+
+def test_a_lease_that_could_not_be_given_back_is_given_back_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as the broker is there again: a fault of the broker is nobody's death."""
+    job_id = bench.job(("memory",))
+    bench.engine.error = EngineStopped("stopped")
+
+    def away(*_: object) -> bool:
+        raise BrokerUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.ledger.steps, "hand_back", away)
+        with pytest.raises(Reject):
+            bench.steps.run(job_id, "memory")
+    bench.leases.renew()
+    assert bench.held(job_id, "memory").lease.token == 2
+
+
+@pytest.mark.parametrize("error", [EngineFull("full"), EngineFaulted("out of memory")])
+def test_a_fault_that_may_pass_is_tried_again_later(bench: Bench, error: Exception) -> None:
+    """With growing pauses; the last try's error stands."""
+    job_id = bench.job(("memory",))
+    bench.engine.error = error
+    for faults in (1, 2):
+        bench.steps.run(job_id, "memory")
+        bench.steps.run(job_id, "memory")  # too early: nothing is done
+        assert bench.broker.hget(keys.job(job_id), "faults:memory") == str(faults)
+        bench.broker.zrem(keys.DELAYED, f"{job_id}.memory")
+    bench.steps.run(job_id, "memory")
+    assert len(bench.engine.prompts) == 3
+    bench.steps.run(job_id, keys.INTEGRATION)
+    error_told = bench.ledger.read(job_id).error
+    assert error_told is not None
+    assert error_told.membranes == {"memory": str(error)}
+
+
+def test_a_fault_that_passed_leaves_no_trace(bench: Bench) -> None:
+    """The second try's answer is the step's, integration's too."""
+    job_id = bench.job(("memory",))
+    for step in ("memory", keys.INTEGRATION):
+        bench.engine.error = EngineFull("full")
+        bench.steps.run(job_id, step)
+        bench.broker.zrem(keys.DELAYED, f"{job_id}.{step}")
+        bench.engine.error = None
+        bench.steps.run(job_id, step)
+    assert bench.ledger.read(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_step_that_runs_past_the_jobs_deadline_ends_the_job(bench: Bench) -> None:
+    """The engine is told until when it may run; then the job fails, once, and says why."""
+    spec = _asking("slow", timeout_s=5)
+    bench.accept(spec)
+    bench.broker.hincrbyfloat(keys.job(spec.job_id), "deadline", -10)
+    bench.engine.error = DeadlineExceeded("over")
+    bench.steps.run(spec.job_id, "memory")
+    assert bench.engine.requests[0].deadline < time.monotonic()
+    job = bench.ledger.read(spec.job_id)
+    assert (job.status, job.error and job.error.reason) == (JobStatus.FAILED, "not answered within timeout_s=5")
+    assert bench.integration_messages() == 0

@@ -1,0 +1,131 @@
+"""The steps' side of the ledger: who holds which step of a job, and what came of it.
+
+A claim gives a lease on the step, and its token: the number of the delivery, which only grows. Whoever does not renew
+a lease loses it, and what a holder writes afterwards is refused. Each method is one script of the broker's server; it
+blocks for one round trip, and raises BrokerUnavailable.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from echo_tasks import keys, records
+from echo_tasks.connections import broker_faults
+from echo_tasks.errors import LeaseLost
+from echo_tasks.events import EVENTS_KEPT
+from echo_tasks.messages import JobSpec, Lease, Stamp, StepOutput
+from echo_tasks.scripts import script
+
+LEASE_S = 6
+"""How long a lease lasts unless it is renewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A step to run: the job, the outputs of its membranes so far, and how long ago the job was started.
+
+    `held_until` and `deadline`, the end of the job's time, are moments of this process's `time.monotonic`.
+    """
+
+    lease: Lease
+    spec: JobSpec
+    outputs: Mapping[str, StepOutput]
+    running_s: float
+    held_until: float
+    deadline: float = math.inf
+    faults: int = 0
+    """How often the step has failed in a way that may pass."""
+    stamp: Stamp | None = None
+    """What its answer is to be kept with; None: it is not to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToDo:
+    """A delivery that needs no work: `reason`, and whether all membranes are in and integration may go."""
+
+    reason: str
+    membranes_done: bool = False
+
+
+class StepLedger:
+    """The steps of the jobs on one broker. Threads and greenlets may share it."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._claim = script(client, "claim")
+        self._record = script(client, "record")
+        self._renew = script(client, "renew")
+        self._handback = script(client, "handback")
+
+    def claim(self, job_id: str, step: str, node: str = "") -> Claim | NothingToDo:
+        """Take up a step: the job's first claim starts it. What has ended, is recorded or is held is not run again."""
+        asked_at = time.monotonic()
+        with broker_faults():
+            state, *rest = self._claim(
+                keys=[keys.job(job_id), keys.events(job_id), *keys.of_steps()],
+                args=[step, job_id, keys.WAKE_CHANNEL, EVENTS_KEPT, LEASE_S, node, uuid.uuid4().hex],
+            )
+        if state == "recorded":
+            return NothingToDo("recorded", membranes_done=int(rest[0]) == 0)
+        if state != "run":
+            return NothingToDo(state)
+        at, *fields = rest
+        return _claimed(job_id, step, float(at), dict(zip(fields[::2], fields[1::2], strict=True)), asked_at)
+
+    def record(self, lease: Lease, output: StepOutput) -> bool:
+        """Keep a membrane's output; true when all are in, and integration may go. Raises LeaseLost.
+
+        It is kept once: a holder who asks again, since the answer was lost, gets the same answer. For a job that has
+        ended it answers false.
+        """
+        with broker_faults():
+            reply = self._record(
+                keys=[keys.job(lease.job_id), *keys.of_steps()],
+                args=[lease.job_id, lease.step, lease.token, output.model_dump_json()],
+            )
+        if reply == "fenced":
+            raise LeaseLost(lease.job_id, lease.step)
+        return bool(reply == "0")
+
+    def renew(self, leases: Sequence[Lease]) -> set[Lease]:
+        """Renew leases for LEASE_S from now; returns those that are lost, or whose jobs have ended."""
+        flat = [part for lease in leases for part in (lease.job_id, lease.step, lease.token)]
+        with broker_faults():
+            replies = self._renew(keys=keys.of_steps(), args=[keys.job(""), LEASE_S, *flat])
+        return {lease for lease, is_held in zip(leases, replies, strict=True) if not is_held}
+
+    def hand_back(self, lease: Lease) -> bool:
+        """Give up a step whose message goes back to its queue; false when the lease was lost."""
+        return self._give_up(lease, "")
+
+    def postpone(self, lease: Lease, delay_s: float) -> bool:
+        """Give up a step that is to be tried again after a while; false when the lease was lost."""
+        return self._give_up(lease, f"{delay_s:.3f}")
+
+    def _give_up(self, lease: Lease, delay_s: str) -> bool:
+        with broker_faults():
+            return bool(
+                self._handback(
+                    keys=[keys.job(lease.job_id), *keys.of_steps()],
+                    args=[lease.job_id, lease.step, lease.token, delay_s],
+                )
+            )
+
+
+def _claimed(job_id: str, step: str, at: float, record: Mapping[str, str], asked_at: float) -> Claim:
+    left_s = float(record["deadline"]) - at if "deadline" in record else math.inf
+    return Claim(
+        lease=Lease(job_id, step, int(record[f"deliveries:{step}"])),
+        spec=records.whole_spec(record),
+        outputs=records.outputs(record),
+        running_s=at - float(record["started_at"]),
+        held_until=asked_at + LEASE_S,
+        deadline=asked_at + left_s,
+        faults=int(record.get(f"faults:{step}", 0)),
+        stamp=records.stamp(record),
+    )

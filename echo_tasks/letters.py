@@ -1,0 +1,72 @@
+"""The dead-letter list: jobs that were given up, with their requests, so that they can be asked again.
+
+The reaper puts a job there in the script that ends it; the list holds the latest ones (`ledger.DEAD_LETTERS_KEPT`).
+Every method raises BrokerUnavailable.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import redis
+
+from echo_tasks import keys
+from echo_tasks.connections import broker_faults
+from echo_tasks.dispatch import Dispatcher
+from echo_tasks.errors import LetterNotFound
+from echo_tasks.ledger import Idempotency, Ledger
+from echo_tasks.messages import DeadLetter, JobRequest, JobSpec
+from echo_tasks.scripts import script
+
+
+class DeadLetters:
+    """The dead letters on one broker."""
+
+    def __init__(self, client: redis.Redis, ledger: Ledger, dispatcher: Dispatcher) -> None:
+        self._redis = client
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._page = script(client, "letters")
+
+    def count(self) -> int:
+        """How many letters there are."""
+        with broker_faults():
+            return int(self._redis.zcard(keys.DEAD_LETTERS))
+
+    def page(self, *, offset: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """Some of the letters, the latest first."""
+        with broker_faults():
+            texts = self._page(keys=[keys.DEAD_LETTERS, keys.LETTERS], args=[offset, limit])
+        return [DeadLetter.model_validate_json(text) for text in texts if text is not None]
+
+    def read(self, job_id: str) -> DeadLetter:
+        """The letter of a job. Raises LetterNotFound."""
+        with broker_faults():
+            text = self._redis.hget(keys.LETTERS, job_id)
+        if text is None:
+            raise LetterNotFound(job_id)
+        return DeadLetter.model_validate_json(text)
+
+    def discard(self, job_id: str) -> None:
+        """Take the letter of a job off the list. Raises LetterNotFound."""
+        with broker_faults(), self._redis.pipeline() as pipe:
+            pipe.zrem(keys.DEAD_LETTERS, job_id)
+            pipe.hdel(keys.LETTERS, job_id)
+            if not pipe.execute()[1]:
+                raise LetterNotFound(job_id)
+
+    def replay(self, job_id: str) -> JobSpec:
+        """Ask for a job again: a new one in the same session, after which the letter goes. Raises LetterNotFound.
+
+        Two who replay a letter at once, or one who tries again after a fault, make one job.
+        """
+        request = self.read(job_id).spec.model_dump(include={*JobRequest.model_fields, "session_id"})
+        spec = JobSpec.model_validate(request | {"job_id": uuid.uuid4().hex, "replay_of": job_id})
+        key = Idempotency(f"dead-letter {job_id}", job_id)
+        created = self._ledger.create(spec, key, names_session=False)
+        self._dispatcher.advance(spec.session_id)
+        with broker_faults(), self._redis.pipeline() as pipe:
+            pipe.zrem(keys.DEAD_LETTERS, job_id)
+            pipe.hdel(keys.LETTERS, job_id)
+            pipe.execute()
+        return spec.model_copy(update={"job_id": created.job_id})

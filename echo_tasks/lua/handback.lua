@@ -1,0 +1,14 @@
+-- Give a lease back: the step's message goes back to its queue, or the step is to be tried again later.
+-- KEYS: record, of steps     ARGV: job id, step, token, seconds until it is tried again or ''
+-- Returns 1, or 0 when the lease was lost already.
+local w, job, step, at = steps_at(2), ARGV[1], ARGV[2], now()
+local known = redis.call('HMGET', KEYS[1], 'status', 'lease:' .. step)
+if not known[1] or ended(known[1]) or known[2] ~= ARGV[3] then return 0 end
+if ARGV[4] == '' then
+  publish(w, KEYS[1], job, step, at)
+else
+  redis.call('ZADD', w.delayed, after(at, ARGV[4]), job .. '.' .. step)
+  redis.call('HINCRBY', KEYS[1], 'faults:' .. step, 1)
+end
+let_go(w, KEYS[1], job, step)
+return 1

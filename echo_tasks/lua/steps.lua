@@ -1,0 +1,88 @@
+-- What the scripts that touch a job's steps share: it is put before each of them, after the prelude.
+--
+-- A step of a job that was let go, until it is recorded, is in one of three places, as JOB.STEP: in a lane (its message
+-- was published), leased (a worker holds it), or delayed (it is to be tried again). `lease:STEP` in the job's record is
+-- the token of whoever holds it. A step of which all workers but one of those it may have died is on trial, too: such
+-- steps are tried one at a time, lest a job that kills its worker takes others with it for good.
+
+-- The keys that `keys.of_steps` lists in this order, from KEYS[first] on.
+local function steps_at(first)
+  return {
+    leases = KEYS[first], delayed = KEYS[first + 1], deadlines = KEYS[first + 2], claimed = KEYS[first + 3],
+    trials = KEYS[first + 4], published = KEYS[first + 5],
+  }
+end
+
+-- Step and priority of a step's messages: those of the job, unless it had to be published again.
+local function lane(record, step)
+  local known = redis.call('HMGET', record, 'again:' .. step, 'priority')
+  return step .. ':' .. (known[1] or known[2] or '1')
+end
+
+-- Note that a step's message is published now, or is about to be.
+local function publish(w, record, job, step, at)
+  redis.call('ZADD', w.published .. lane(record, step), at, job .. '.' .. step)
+end
+
+-- Take the lease of a step away, whoever holds it.
+local function let_go(w, record, job, step)
+  redis.call('HDEL', record, 'lease:' .. step)
+  redis.call('ZREM', w.leases, job .. '.' .. step)
+end
+
+-- Whether it is a step's turn to be published: it is on trial, and not published, leased or delayed.
+local function waits_for_trial(w, record, member, step)
+  return redis.call('ZSCORE', w.trials, member) and not redis.call('HGET', record, 'lease:' .. step)
+    and not redis.call('ZSCORE', w.published .. lane(record, step), member) and not redis.call('ZSCORE', w.delayed, member)
+end
+
+-- Call `act` with each membrane that a job names.
+local function each_membrane(record, act)
+  for step in string.gmatch(redis.call('HGET', record, 'membranes') or '', '[^,]+') do act(step) end
+end
+
+-- Note that the messages of all membranes of a job that have not been taken up are published now.
+local function publish_membranes(w, record, job, at)
+  redis.call('ZREM', w.delayed, job .. '.dispatch')
+  each_membrane(record, function(step)
+    local known = redis.call('HMGET', record, 'output:' .. step, 'lease:' .. step)
+    if not known[1] and not known[2] then publish(w, record, job, step, at) end
+  end)
+end
+
+-- Note that no messages of a job's membranes are on their way.
+local function leave_lanes(w, record, job)
+  each_membrane(record, function(step) redis.call('ZREM', w.published .. lane(record, step), job .. '.' .. step) end)
+end
+
+-- Have somebody look after the first job in a session's line, should nobody let it go by that moment.
+local function look_after_first(w, line, moment)
+  local first = redis.call('LINDEX', line, 0)
+  if first then redis.call('ZADD', w.delayed, 'NX', moment, first .. '.dispatch') end
+end
+
+-- Have nobody look after a job any more.
+local function leave_steps(w, record, job)
+  local function leave_one(step)
+    local member = job .. '.' .. step
+    redis.call('ZREM', w.leases, member)
+    redis.call('ZREM', w.delayed, member)
+    redis.call('ZREM', w.trials, member)
+    redis.call('ZREM', w.published .. lane(record, step), member)
+  end
+  each_membrane(record, leave_one)
+  leave_one('integration')
+  redis.call('ZREM', w.delayed, job .. '.dispatch')
+  redis.call('ZREM', w.deadlines, job)
+end
+
+-- End an open job: its record, its idempotency key and its events live `retention` seconds more.
+local function close(w, record, open, events, job, status, retention)
+  redis.call('HSET', record, 'status', status, 'finished_at', now())
+  redis.call('ZREM', open, job)
+  leave_steps(w, record, job)
+  local key = redis.call('HGET', record, 'idempotency')
+  if key then redis.call('EXPIRE', key, retention) end
+  redis.call('EXPIRE', record, retention)
+  redis.call('EXPIRE', events, retention)
+end

@@ -1,0 +1,240 @@
+"""The reaper: sees to it that every job that was accepted ends, whoever dies.
+
+Every worker has one; one at a time reaps, the others stand by. A round looks at a bounded number of things, and every
+change it makes is checked again by the script that makes it: two reapers at once do no harm.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import redis
+
+from echo_tasks import keys, logs, recovery
+from echo_tasks.connections import broker_faults
+from echo_tasks.dispatch import Dispatcher
+from echo_tasks.errors import JobNotFound
+from echo_tasks.leases import LEASE_S
+from echo_tasks.ledger import FOLLOW_S, PUBLISHING_S, Ledger
+from echo_tasks.messages import DeadLetter, JobError, JobStatus
+from echo_tasks.publishing import Publisher
+from echo_tasks.scripts import script
+
+ROUND_S = 1
+"""How often a reaper looks."""
+
+REIGN_S = 3
+"""How long nobody else reaps after a round: the time until a dead reaper is succeeded."""
+
+MOST = 128
+"""Things of each kind that a round sees to."""
+
+log = logs.get(__name__)
+
+_LANES = [(step, priority) for step in keys.STEPS for priority in range(1, keys.HIGHEST + 1)]
+_LANE_KEYS = [key for lane in _LANES for key in (keys.lane(*lane), keys.waiting(*lane))]
+_LANE_NAMES = [f"{step}:{priority}" for step, priority in _LANES]
+
+
+class Suspect(NamedTuple):
+    """A step that nobody seems to see to: its lease's token, or the lane that lost its message; neither: it is due."""
+
+    job_id: str
+    step: str
+    token: str = ""
+    lane: str = ""
+
+
+class Undispatched(NamedTuple):
+    """A job that has not been let go, or waits for an equal one, with the statuses of both; empty: there is none."""
+
+    job_id: str
+    status: str
+    is_let_go: str
+    leader_id: str
+    leader_status: str
+
+
+class Lane(NamedTuple):
+    """A queue of one priority: messages that wait, and when that was published that was claimed latest in line."""
+
+    name: str
+    waiting: int
+    latest_claimed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What there is to see to, by the broker's clock."""
+
+    now: float
+    expired: Sequence[Suspect]
+    due: Sequence[Suspect]
+    overdue: Sequence[str]
+    undispatched: Sequence[Undispatched]
+    lanes: Sequence[Lane]
+
+
+class Reaper:
+    """Reaps on one broker when it is its turn. For one thread; every method raises BrokerUnavailable."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        ledger: Ledger,
+        publisher: Publisher,
+        dispatcher: Dispatcher,
+        *,
+        max_deliveries: int,
+        grace_s: float = LEASE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`grace_s`: how long it must have been in touch with the broker before it judges leases."""
+        self._redis = client
+        self._ledger = ledger
+        self._publisher = publisher
+        self._dispatcher = dispatcher
+        self._max_deliveries = max_deliveries
+        self._grace_s = grace_s
+        self._clock = clock
+        self._name = uuid.uuid4().hex
+        self._in_touch_since = self._last_at = clock()
+        self._survey = script(client, "survey")
+        self._requeue = script(client, "requeue")
+
+    def round(self) -> bool:
+        """See to what there is, if nobody else reaps; whether this one does."""
+        survey = self._look()
+        if survey is None:
+            return False
+        if recovery.is_settled(self._clock(), in_touch_since=self._in_touch_since, grace_s=self._grace_s):
+            self._revive(survey.expired, survey.now)
+        self._revive(survey.due, survey.now)
+        self._revive(self._lost(survey), survey.now)
+        for job_id in survey.overdue:
+            self._end_overdue(job_id)
+        for job in survey.undispatched:
+            self._dispatch(job, survey.now)
+        return True
+
+    def stop(self) -> None:
+        """Let another one reap at once."""
+        with broker_faults():
+            if self._redis.get(keys.REAPER) == self._name:
+                self._redis.delete(keys.REAPER)
+
+    def _look(self) -> Survey | None:
+        """What there is to see to; None when another one reaps."""
+        began = self._clock()
+        if began - self._last_at > REIGN_S:  # this process, or the broker, was away
+            self._in_touch_since = began
+        with broker_faults():
+            reply = self._survey(
+                keys=[keys.REAPER, keys.SESSIONS, *keys.of_steps(), *_LANE_KEYS],
+                args=[self._name, 1000 * REIGN_S, keys.job(""), MOST, *_LANE_NAMES],
+            )
+        self._last_at = self._clock()
+        if not reply:
+            return None
+        now, expired, due, overdue, undispatched, lanes = reply
+        return Survey(
+            float(now),
+            [Suspect(*lease) for lease in expired],
+            [Suspect(*step) for step in due],
+            overdue,
+            [Undispatched(*job) for job in undispatched],
+            [Lane(*lane) for lane in lanes],
+        )
+
+    def _lost(self, survey: Survey) -> list[Suspect]:
+        """Steps whose messages have vanished."""
+        horizons = [(lane.name, _horizon(lane, survey.now)) for lane in survey.lanes]
+        with broker_faults(), self._redis.pipeline(transaction=False) as pipe:
+            for name, horizon in horizons:
+                pipe.zrangebyscore(keys.PUBLISHED + name, "-inf", f"({horizon:.6f}", start=0, num=MOST)
+            found = pipe.execute() if horizons else []
+        return [
+            Suspect(job_id, step, lane=name)
+            for (name, _), members in zip(horizons, found, strict=True)
+            for job_id, _, step in (member.rpartition(".") for member in members)
+        ]
+
+    def _revive(self, suspects: Sequence[Suspect], now: float) -> None:
+        """Have steps published again, first in line, or give their jobs up."""
+        if not suspects:
+            return
+        flat: Iterable[str] = (part for suspect in suspects for part in suspect)
+        with broker_faults():
+            replies = self._requeue(
+                keys=keys.of_steps(), args=[keys.job(""), keys.HIGHEST, self._max_deliveries, *flat]
+            )
+        for suspect, (verdict, *counts) in zip(suspects, replies, strict=True):
+            if verdict == "publish":
+                self._publish_or_bury(suspect, now, *counts)
+
+    def _publish_or_bury(self, suspect: Suspect, now: float, deaths: int, losses: int) -> None:
+        job_id, step = suspect.job_id, suspect.step
+        why = recovery.why_given_up(step, deaths=deaths, losses=losses, max_deliveries=self._max_deliveries)
+        if why is not None:
+            return self._bury(job_id, step, why, now)
+        cause = "lease expired" if suspect.token else "message lost" if suspect.lane else "tried again"
+        log.info("step published again", job_id=job_id, step=step, cause=cause, deaths=deaths, losses=losses)
+        self._publisher.publish(job_id, [step], keys.HIGHEST)
+
+    def _bury(self, job_id: str, step: str, why: str, now: float) -> None:
+        """End a job that cannot be done, and put it on the dead-letter list."""
+        with broker_faults():
+            deliveries, node = self._redis.hmget(keys.job(job_id), f"deliveries:{step}", f"node:{step}")
+        try:
+            spec = self._ledger.spec(job_id)
+            letter = DeadLetter(
+                spec=spec, reason=why, step=step, deliveries=int(deliveries or 0), node=node or "", at=now
+            )
+            self._ledger.fail(spec, JobError(reason=why), letter=letter)
+            self._settle(job_id)
+        except JobNotFound:
+            return
+        log.error("job given up", job_id=job_id, step=step, reason=why, node=letter.node)
+
+    def _end_overdue(self, job_id: str) -> None:
+        try:
+            spec = self._ledger.spec(job_id)
+            self._ledger.fail(spec, recovery.overdue(spec.timeout_s))
+            self._settle(job_id)
+        except JobNotFound:
+            with broker_faults():
+                self._redis.zrem(keys.DEADLINES, job_id)
+
+    def _settle(self, job_id: str) -> None:
+        job = self._ledger.read(job_id)
+        self._dispatcher.settle(job, job.result, job.error)
+
+    def _dispatch(self, job: Undispatched, now: float) -> None:
+        """Let a job go that nobody has, or see whether the one that it waits for is still under way."""
+        member = f"{job.job_id}.{keys.DISPATCH}"
+        is_open = job.status != "" and not JobStatus(job.status).ended
+        if not is_open or (job.is_let_go and not job.leader_id):
+            with broker_faults():
+                self._redis.zrem(keys.DELAYED, member)
+            return
+        with broker_faults():  # first: whatever sees to it takes it away
+            self._redis.zadd(keys.DELAYED, {member: now + (FOLLOW_S if job.is_let_go else PUBLISHING_S)}, xx=True)
+        try:
+            if not job.is_let_go:
+                log.info("job dispatched again", job_id=job.job_id)
+                self._dispatcher.advance(self._ledger.read(job.job_id).session_id)
+            elif not job.leader_status or JobStatus(job.leader_status).ended:
+                log.info("job takes over from an equal one", job_id=job.job_id, leader_id=job.leader_id)
+                self._dispatcher.take_up(job.job_id, job.leader_id)
+        except JobNotFound:
+            log.warning("job is gone", job_id=job.job_id)
+
+
+def _horizon(lane: Lane, now: float) -> float:
+    return recovery.lost_before(
+        now, waiting=lane.waiting, latest_claimed=float(lane.latest_claimed), publishing_s=PUBLISHING_S
+    )

@@ -1,0 +1,155 @@
+"""Workers that die, freeze, or are killed by what they are asked: every job ends once, with the same answer."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from processes import Running, Site, until
+
+from echo_tasks import keys
+from echo_tasks.leases import LEASE_S
+
+pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
+
+GREEDY = {"temperature": 0.0, "max_tokens": 60}
+
+
+@pytest.fixture
+def own(tmp_path: Path, talkative: Path) -> Iterator[Site]:
+    """Servers and API of this test's own, without workers."""
+    site = Site(tmp_path, {"ECHO_SLOTS": "4", "ECHO_MODEL": str(talkative), "ENABLE_CACHING": "false"})
+    with site.server("broker"), site.server("store"), site.http():
+        yield site
+
+
+@pytest.fixture
+def broker(own: Site) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(own.broker_url, decode_responses=True) as client:
+        yield client
+
+
+def ask(site: Site, text: str, **fields: Any) -> str:
+    """A job's id."""
+    body = {"input_text": text, "membranes": ["memory", "grammar"], "options": GREEDY} | fields
+    job_id: str = site.post("/api/jobs", body).json["job_id"]
+    return job_id
+
+
+def ends(broker: redis.Redis, job_id: str) -> int:
+    """How often a job's stream says that it has ended."""
+    events = [fields for _, fields in broker.xrange(keys.events(job_id))]
+    return sum(event["type"] in {"result", "error"} for event in events)
+
+
+def undisturbed(site: Site, texts: list[str]) -> list[dict[str, str]]:
+    """What a worker answers when it is left alone."""
+    with site.worker(name="calm"):
+        return [outputs(site.ended(ask(site, text))) for text in texts]
+
+
+def outputs(job: dict[str, Any]) -> dict[str, str]:
+    assert job["status"] == "succeeded", job
+    return job["result"]["membrane_outputs"] | {"answer": job["result"]["response_text"]}
+
+
+def holders(broker: redis.Redis) -> set[str]:
+    """The nodes that hold a lease."""
+    members = (member.rsplit(".", 1) for member in broker.zrange(keys.LEASES, 0, -1))
+    return {broker.hget(keys.job(job_id), f"node:{step}") or "" for job_id, step in members}
+
+
+def test_jobs_of_a_killed_worker_end_elsewhere_as_they_would_have(own: Site, broker: redis.Redis) -> None:
+    """SIGKILL under load: its steps run again within seconds, and every answer is that of an undisturbed run."""
+    texts = [f"Tell me about number {number}." for number in range(8)]
+    expected = undisturbed(own, texts)
+    with own.worker(name="first") as first, own.worker(name="second"):
+        jobs = [ask(own, text) for text in texts]
+        until(lambda: "first@test" in holders(broker), "the first one works")
+        first.process.send_signal(signal.SIGKILL)
+        until(lambda: "first@test" not in holders(broker), "its steps are another's", within_s=15)
+        assert [outputs(own.ended(job_id)) for job_id in jobs] == expected
+    assert [ends(broker, job_id) for job_id in jobs] == [1] * len(jobs)
+
+
+def test_a_frozen_worker_that_comes_back_changes_nothing(own: Site, broker: redis.Redis) -> None:
+    """SIGSTOP for twice the lease, SIGCONT: the successor's answer stands, and the events are of one run."""
+    text = "Tell me a story."
+    (expected,) = undisturbed(own, [text])
+    with own.worker(name="frozen") as frozen:
+        job_id = ask(own, text)
+        until(lambda: "frozen@test" in holders(broker), "it works")
+        frozen.process.send_signal(signal.SIGSTOP)
+        with own.worker(name="second"):
+            assert outputs(own.ended(job_id)) == expected
+            frozen_for = threading.Event()
+            frozen_for.wait(LEASE_S)  # the successor's run took the rest of the time
+            frozen.process.send_signal(signal.SIGCONT)
+            until(lambda: "taken over" in frozen.text() or "step cancelled" in frozen.text(), "it finds out")
+            later = ask(own, text)
+            assert outputs(own.ended(later)) == expected
+        assert frozen.process.poll() is None
+    assert outputs(own.get(f"/api/jobs/{job_id}").json) == expected
+    assert ends(broker, job_id) == 1
+    assert streamed(broker, job_id, "memory") == expected["memory"]
+
+
+def streamed(broker: redis.Redis, job_id: str, step: str) -> str:
+    """What a follower of the events has of a step at the end: the text since its last restart."""
+    text = ""
+    for _, fields in broker.xrange(keys.events(job_id)):
+        data = json.loads(fields["data"])
+        if data.get("restarted") == step:
+            text = ""
+        elif data.get("membrane") == step:
+            text += data["text"]
+    return text.strip()
+
+
+def test_a_job_that_kills_its_workers_is_given_up_and_others_are_not(own: Site, broker: redis.Redis) -> None:
+    """After three deaths it is a dead letter; what else was asked is answered."""
+    poison = ask(own, "Poison.", membranes=["memory"], options={"max_tokens": 4096})
+    others = [ask(own, f"Number {number}?") for number in range(3)]
+    for number in range(3):
+        with own.worker(name=f"victim{number}") as victim:
+            die_of(victim, broker, poison)
+    with own.worker(name="survivor"):
+        job = own.ended(poison)
+        assert (job["status"], "3 times" in job["error"]["reason"]) == ("failed", True)
+        assert [own.ended(job_id)["status"] for job_id in others] == ["succeeded"] * 3
+    (letter,) = own.get("/api/dead-letters").json["letters"]
+    assert (letter["job_id"], letter["step"], letter["deliveries"], letter["node"]) == (
+        poison,
+        "memory",
+        3,
+        "victim2@test",
+    )
+    assert ends(broker, poison) == 1
+
+
+def die_of(worker: Running, broker: redis.Redis, job_id: str) -> None:
+    """Kill the worker as soon as it holds the job."""
+    node = f"{worker.log.stem}@test"
+    until(lambda: broker.hget(keys.job(job_id), "node:memory") == node, f"{node} takes it")
+    worker.process.send_signal(signal.SIGKILL)
+    worker.process.wait()
+
+
+def test_a_job_past_its_time_fails_queued_or_running(own: Site, broker: redis.Redis) -> None:
+    """`timeout_s` bounds the whole: a running generation stops, a queued one never runs, both end once."""
+    with own.worker(env={"ECHO_SLOTS": "1"}):
+        fields = {"membranes": ["memory"], "timeout_s": 2, "options": {"max_tokens": 4096}}
+        jobs = [ask(own, f"Go on, {number}.", **fields) for number in range(2)]
+        ended = [own.ended(job_id) for job_id in jobs]
+        assert {(job["status"], job["error"]["reason"]) for job in ended} == {
+            ("failed", "not answered within timeout_s=2")
+        }
+        after = ask(own, "Short.", membranes=["memory"], options=GREEDY)
+        assert own.ended(after)["status"] == "succeeded"
+    assert [ends(broker, job_id) for job_id in jobs] == [1, 1]

@@ -1,0 +1,30 @@
+"""The worker's share in reaping: a thread that reaps, or stands by while another worker does."""
+
+from __future__ import annotations
+
+from echo_tasks import logs
+from echo_tasks.errors import BrokerUnavailable
+from echo_tasks.reaper import ROUND_S, Reaper
+from workers.periodic import Periodic
+
+log = logs.get(__name__)
+
+
+class Reaping:
+    """Runs a reaper's rounds until it is stopped."""
+
+    def __init__(self, reaper: Reaper) -> None:
+        self._reaper = reaper
+        self._thread = Periodic("reaper", reaper.round, ROUND_S)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, and let another worker reap at once."""
+        self._thread.stop()
+        try:
+            self._reaper.stop()
+        except BrokerUnavailable as error:
+            log.warning("reign left to expire", error=str(error))
