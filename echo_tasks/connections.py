@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import BusyLoadingError, MasterDownError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -64,8 +64,28 @@ def patient(url: str) -> redis.Redis:
     )
 
 
-_PASSING = re.compile(r"\b(MISCONF|LOADING|OOM|READONLY|NOREPLICAS|BUSY|MASTERDOWN|CLUSTERDOWN)\b")
-"""Faults that the server names and that may pass; in a pipeline the name does not come first."""
+_REASONS = {
+    "OOM": "memory",
+    "MISCONF": "disk",
+    "READONLY": "read-only",
+    "NOREPLICAS": "read-only",
+    "MASTERDOWN": "loading",
+    "LOADING": "loading",
+    "BUSY": "busy",
+    "CLUSTERDOWN": "unreachable",
+}
+"""Faults that the server names and that may pass, and what we call them."""
+
+_KINDS: dict[type[Exception], str] = {
+    OutOfMemoryError: "memory",
+    ReadOnlyError: "read-only",
+    BusyLoadingError: "loading",
+    MasterDownError: "loading",
+}
+"""Those of them that redis-py knows: it takes their names off."""
+
+_PASSING = re.compile(rf"\b({'|'.join(_REASONS)})\b")
+"""In a pipeline the name does not come first."""
 
 
 @contextmanager
@@ -74,8 +94,18 @@ def broker_faults() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError) as error:
-        raise BrokerUnavailable(str(error)) from error
+        raise BrokerUnavailable(str(error), reason=reason_of(error)) from error
     except RedisError as error:
         if _PASSING.search(str(error)):
-            raise BrokerUnavailable(str(error)) from error
+            raise BrokerUnavailable(str(error), reason=reason_of(error)) from error
         raise
+
+
+def reason_of(error: Exception) -> str:
+    """What kind of fault of the broker's an error is, in a word: `unreachable` unless the server named another."""
+    for fault in filter(None, (error, error.__cause__)):  # kombu's errors have redis-py's as their cause
+        if found := next((word for kind, word in _KINDS.items() if isinstance(fault, kind)), None):
+            return found
+        if named := _PASSING.search(str(fault)):
+            return _REASONS[named[1]]
+    return "unreachable"

@@ -15,6 +15,7 @@ import redis
 
 from echo_tasks import keys
 from echo_tasks.answers import Flight
+from echo_tasks.backlog import BacklogBounds
 from echo_tasks.connections import broker_faults
 from echo_tasks.errors import IdempotencyConflict, JobNotFound, SessionLimitReached
 from echo_tasks.events import EVENTS_KEPT
@@ -74,12 +75,19 @@ class Ledger:
     """The records of the jobs on one broker. Threads and greenlets may share it."""
 
     def __init__(
-        self, client: redis.Redis, *, retention_s: int, session_s: int, bounds: SessionBounds | None = None
+        self,
+        client: redis.Redis,
+        *,
+        retention_s: int,
+        session_s: int,
+        bounds: SessionBounds | None = None,
+        backlog: BacklogBounds | None = None,
     ) -> None:
         self._redis = client
         self._retention_s = retention_s
         self._session_s = session_s
         self._bounds = bounds or SessionBounds()
+        self._backlog = backlog or BacklogBounds()
         self._create = script(client, "create")
         self._abandon = script(client, "abandon")
         self._claim = script(client, "claim")
@@ -94,7 +102,7 @@ class Ledger:
         """Write a new job with status `queued` at the end of its session's line, or find that made under the same key.
 
         `names_session`: its client has named the session, which counts as live from now on. Raises IdempotencyConflict
-        when the key belongs to a job with another fingerprint, and SessionLimitReached.
+        when the key belongs to a job with another fingerprint, SessionLimitReached, FarmFull, and MembraneFull.
         """
         key, fingerprint = (idempotency.key, idempotency.fingerprint) if idempotency else ("", "")
         with broker_faults():
@@ -118,10 +126,15 @@ class Ledger:
                     "1" if names_session else "",
                     self._bounds.live,
                     self._session_s,
+                    ",".join(spec.membranes),
+                    self._backlog.jobs,
+                    self._backlog.per_membrane,
                 ],
             )
         if reply[0] == "created":
             return Created(spec.job_id, is_new=True, published=False)
+        if refusal := self._backlog.refusal(reply):
+            raise refusal
         if reply[0] == "full":
             raise SessionLimitReached(self._bounds.live, int(reply[1]))
         _, job_id, known_fingerprint, published = reply
@@ -205,7 +218,9 @@ class Ledger:
         since a caller may ask again whose answer was lost. For a job that has ended it answers false.
         """
         with broker_faults():
-            reply = self._record(keys=[keys.job(job_id)], args=[membrane, output.model_dump_json()])
+            reply = self._record(
+                keys=[keys.job(job_id), keys.OPEN_JOBS], args=[membrane, output.model_dump_json(), job_id]
+            )
         return bool(reply == "0")
 
     def succeed(self, spec: JobSpec, result: JobResult) -> bool:

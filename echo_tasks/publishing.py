@@ -10,6 +10,7 @@ from kombu.pools import producers
 
 from echo_tasks import tasks
 from echo_tasks.celery import app
+from echo_tasks.connections import reason_of
 from echo_tasks.errors import BrokerUnavailable
 
 HIGHEST = 10
@@ -51,7 +52,8 @@ class Publisher:
             except (OperationalError, BatchPublishError, LimitExceeded, OSError) as error:
                 tries += 1
                 if tries >= 2 and time.monotonic() >= deadline:
-                    raise BrokerUnavailable(f"cannot publish job {job_id}: {error}") from error
+                    message = f"cannot publish job {job_id}: {error}"
+                    raise BrokerUnavailable(message, reason=reason_of(error)) from error
             time.sleep(pause_s)
             pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
 

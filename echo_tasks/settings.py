@@ -107,6 +107,12 @@ class Settings(BaseModel):
     job_retention_s: int = Field(
         86400, ge=60, description="seconds that a finished job, its events and its idempotency key are kept"
     )
+    max_queued_jobs: int = Field(
+        10000, ge=1, description="jobs that may be accepted and not have ended; one more is refused with 503"
+    )
+    max_queued_per_membrane: int = Field(
+        5000, ge=1, description="of those, jobs that may wait for one membrane; one more is refused with 429"
+    )
     session_timeout_minutes: int = Field(
         30, ge=1, description="minutes that a session, its turns and its memories are kept after its last activity"
     )

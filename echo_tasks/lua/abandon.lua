@@ -5,8 +5,8 @@ local s = session_at(4)
 if redis.call('HGET', KEYS[1], 'status') ~= 'queued' then return 0 end
 local key = redis.call('HGET', KEYS[1], 'idempotency')
 if key then redis.call('DEL', key) end
+leave(KEYS[1], KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[3])
-redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('LREM', s.line, 1, ARGV[1])
 local has_more = redis.call('HINCRBY', s.record, 'jobs', -1) > 0
 if not has_more and not redis.call('HGET', s.record, 'opened') and not redis.call('HGET', s.record, 'turns') then

@@ -16,8 +16,10 @@ end
 
 -- End an open job: its record, its idempotency key and its events live `retention` seconds more.
 local function close(record, open, events, job, status, retention)
-  redis.call('HSET', record, 'status', status, 'finished_at', now())
-  redis.call('ZREM', open, job)
+  local at = now()
+  redis.call('HSET', record, 'status', status, 'finished_at', at)
+  leave(record, open, job)
+  note_end(open, at)
   local key = redis.call('HGET', record, 'idempotency')
   if key then redis.call('EXPIRE', key, retention) end
   redis.call('EXPIRE', record, retention)
