@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
@@ -12,11 +13,31 @@ from redis.exceptions import BusyLoadingError, MasterDownError, OutOfMemoryError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
+from echo_tasks import addresses
 from echo_tasks.errors import BrokerUnavailable
 
 _MOST_CONNECTIONS = 1024
 """Of one process: a burst of greenlets opens as many as it needs, well below the server's own limit of 10,000."""
+
+
+_ASKING_A_SENTINEL: dict[str, Any] = {
+    "socket_connect_timeout": 0.25,
+    "socket_timeout": 0.25,
+    "retry": Retry(NoBackoff(), 0),
+}
+"""There are others to ask, and whoever waits for the answer has two seconds for all."""
+
+
+def _client(url: str, **options: Any) -> redis.Redis:
+    """A client of the server at the URL, or of whichever the sentinels there say is the primary by now."""
+    if not addresses.is_sentinels(url):
+        return redis.Redis.from_url(url, **options)
+    told = addresses.sentinels(url)
+    login = {name: value for name in ("username", "password") if (value := getattr(told, name)) is not None}
+    watch = Sentinel(list(told.hosts), sentinel_kwargs=_ASKING_A_SENTINEL)
+    return watch.master_for(told.primary, db=told.db, **login, **options)
 
 
 def impatient(url: str) -> redis.Redis:
@@ -24,7 +45,7 @@ def impatient(url: str) -> redis.Redis:
 
     A connection that the server closed while idle is replaced once, at once; a timeout is not retried.
     """
-    return redis.Redis.from_url(
+    return _client(
         url,
         decode_responses=True,
         max_connections=_MOST_CONNECTIONS,
@@ -37,7 +58,7 @@ def impatient(url: str) -> redis.Redis:
 
 def hasty(url: str) -> redis.Redis:
     """A client, of bytes, for a cache: what it does not get at once is computed instead."""
-    return redis.Redis.from_url(
+    return _client(
         url,
         max_connections=_MOST_CONNECTIONS,
         socket_connect_timeout=0.2,
@@ -48,7 +69,7 @@ def hasty(url: str) -> redis.Redis:
 
 def patient(url: str) -> redis.Redis:
     """A client for workers: it rides out about half a minute of refused connections or of a full server."""
-    return redis.Redis.from_url(
+    return _client(
         url,
         decode_responses=True,
         max_connections=_MOST_CONNECTIONS,

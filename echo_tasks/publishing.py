@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError
 from kombu.pools import producers
 
-from echo_tasks import tasks
+from echo_tasks import addresses, tasks
 from echo_tasks.celery import app
 from echo_tasks.connections import reason_of
 from echo_tasks.errors import BrokerUnavailable
@@ -35,7 +35,9 @@ class Publisher:
         at hand may be one that the broker closed long ago.
         """
         impatience = {"socket_timeout": 1.5, "socket_connect_timeout": 0.8}
-        self._producers = producers[app.connection_for_write(broker_url, transport_options=impatience)]
+        self._producers = producers[
+            app.connection_for_write(addresses.for_celery(broker_url), transport_options=impatience)
+        ]
         self._patience_s = patience_s
 
     def publish(self, job_id: str, steps: Sequence[str], priority: int) -> None:

