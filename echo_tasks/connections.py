@@ -68,7 +68,7 @@ def hasty(url: str) -> redis.Redis:
 
 
 def patient(url: str) -> redis.Redis:
-    """A client for workers: it rides out about half a minute of refused connections or of a full server."""
+    """A client for workers: it rides out about half a minute of refused connections, or of a server without room."""
     return _client(
         url,
         decode_responses=True,
@@ -77,12 +77,15 @@ def patient(url: str) -> redis.Redis:
         socket_timeout=10,
         socket_keepalive=True,
         health_check_interval=15,
-        retry=Retry(
-            ExponentialWithJitterBackoff(base=0.1, cap=5),
-            12,
-            supported_errors=(RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError),
-        ),
+        retry=_WhileItMayPass(ExponentialWithJitterBackoff(base=0.1, cap=5), 12, supported_errors=(RedisError,)),
     )
+
+
+class _WhileItMayPass(Retry):
+    """Tries again after faults that may pass, and after no others: redis-py tells them apart by class alone."""
+
+    def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, **options: Any) -> Any:
+        return super().call_with_retry(do, fail, is_retryable or _may_pass, **options)
 
 
 _REASONS = {
@@ -114,12 +117,15 @@ def broker_faults() -> Iterator[None]:
     """Raise BrokerUnavailable for faults of the broker that may pass; let our own mistakes through."""
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError) as error:
-        raise BrokerUnavailable(str(error), reason=reason_of(error)) from error
     except RedisError as error:
-        if _PASSING.search(str(error)):
+        if _may_pass(error):
             raise BrokerUnavailable(str(error), reason=reason_of(error)) from error
         raise
+
+
+def _may_pass(error: Exception) -> bool:
+    passing = (RedisConnectionError, RedisTimeoutError, *_KINDS)
+    return isinstance(error, passing) or bool(_PASSING.search(str(error)))
 
 
 def reason_of(error: Exception) -> str:
