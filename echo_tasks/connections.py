@@ -81,7 +81,7 @@ def patient(url: str) -> redis.Redis:
     )
 
 
-class _WhileItMayPass(Retry):
+class _WhileItMayPass(Retry):  # type: ignore[misc]
     """Tries again after faults that may pass, and after no others: redis-py tells them apart by class alone."""
 
     def call_with_retry(self, do: Any, fail: Any, is_retryable: Any = None, **options: Any) -> Any:

@@ -16,6 +16,8 @@ class _ClosedTwice:
     AttributeError ends the worker. As a connection's error it is what every caller there expects.
     """
 
+    connection: Any
+
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection.client is None:
             raise RedisConnectionError("the connection has been closed")

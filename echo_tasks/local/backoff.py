@@ -30,7 +30,7 @@ class Backoff:
     def pause_s(self) -> float:
         """Seconds until the next start: they double with every death that comes early."""
         doublings = min(max(self.early_deaths - 1, 0), 16)
-        return min(FIRST_PAUSE_S * 2**doublings, LONGEST_PAUSE_S)
+        return min(FIRST_PAUSE_S * 2.0**doublings, LONGEST_PAUSE_S)
 
     @property
     def is_hopeless(self) -> bool:

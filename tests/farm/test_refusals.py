@@ -81,7 +81,7 @@ def test_a_full_disk_is_503_and_costs_nothing_that_was_accepted(tmp_path: Path, 
             bound_files(broker, 64 * 1024)
 
             def is_refused() -> bool:
-                answer = own.post("/api/jobs", JOB | {"input_text": "x" * 8000})
+                answer = own.post("/api/jobs", JOB | {"membranes": ["grammar"], "input_text": "x" * 8000})
                 if answer.status == 202:
                     accepted.append(answer.json["job_id"])
                 return answer.status == 503
