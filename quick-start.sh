@@ -12,7 +12,7 @@ usage: ./quick-start.sh COMMAND
   start            install what is missing, start the farm, wait until it is ready
   stop             stop the farm; no process is left
   restart          stop, then start
-  status           what runs, and whether it is ready
+  status           what runs, whether it is ready, and what was restarted
   logs [process]   the log of all, or of: broker store api worker flower
   test [options]   run the tests; options go to pytest
   help             this text

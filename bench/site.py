@@ -68,9 +68,22 @@ def farm(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
 @contextmanager
 def store(folder: Path) -> Iterator[str]:
     """The farm's own cache server by itself, answering at this URL until the block ends."""
+    with _server("store", folder, {"MAX_CACHE_MEMORY_MB": "2048"}) as url:
+        yield url
+
+
+@contextmanager
+def broker(folder: Path, fsync: str) -> Iterator[str]:
+    """The farm's own broker by itself, syncing its disk as BROKER_FSYNC says, at this URL until the block ends."""
+    with _server("broker", folder, {"BROKER_FSYNC": fsync}) as url:
+        yield url
+
+
+@contextmanager
+def _server(role: str, folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
     port = _free_port()
-    env = os.environ | {"STORE_PORT": str(port), "ECHO_VAR": str(folder / "var"), "MAX_CACHE_MEMORY_MB": "2048"}
-    command = [sys.executable, "-m", "echo_tasks.local.servers", "store"]
+    env = os.environ | {f"{role.upper()}_PORT": str(port), "ECHO_VAR": str(folder / "var"), **settings}
+    command = [sys.executable, "-m", "echo_tasks.local.servers", role]
     url = f"redis://127.0.0.1:{port}/0"
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as server:  # noqa: S603 - our own
         try:

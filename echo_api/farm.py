@@ -21,6 +21,7 @@ from echo_api.wakeups import Wakeups
 from echo_api.workforce import Workforce
 from echo_tasks import connections, keys
 from echo_tasks.answers import Answers
+from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.events import Events
 from echo_tasks.ledger import Ledger
@@ -66,7 +67,9 @@ class Farm:
         broker = connections.impatient(settings.broker)
         retention_s, session_s = settings.job_retention_s, 60 * settings.session_timeout_minutes
         bounds = SessionBounds.of(settings)
-        ledger = Ledger(broker, retention_s=retention_s, session_s=session_s, bounds=bounds)
+        ledger = Ledger(
+            broker, retention_s=retention_s, session_s=session_s, bounds=bounds, backlog=BacklogBounds.of(settings)
+        )
         sessions = Sessions(broker, retention_s=retention_s, session_s=session_s, bounds=bounds)
         registry, publisher = Registry(broker), Publisher(settings.broker)
         assembly = Assembly(

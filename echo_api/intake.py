@@ -38,7 +38,7 @@ class Intake:
 
         It waits for its session's earlier jobs, if there are any. A replay publishes again where the first maker seems
         to have died before it could: tasks are idempotent. Raises BrokerUnavailable, and then the job is not accepted,
-        IdempotencyConflict, and SessionLimitReached.
+        IdempotencyConflict, SessionLimitReached, FarmFull, and MembraneFull.
         """
         session_id = request.session_id or f"s-{uuid.uuid4().hex}"
         spec = JobSpec(**(dict(request) | {"session_id": session_id, "job_id": uuid.uuid4().hex}))

@@ -38,8 +38,7 @@ class JobPath(BaseModel):
         "400": problems.documented("the body is not JSON"),
         "413": problems.documented("the body is over 1 MiB"),
         "415": problems.documented("the body is not application/json"),
-        **problems.FULL,
-        "503": problems.documented("the broker does not answer"),
+        **problems.CROWDED,
     },
     openapi_extensions={"parameters": requests.HEADERS_OF_SUBMIT},
 )

@@ -14,9 +14,11 @@ from cache.tier import TierFault
 from echo_tasks import logs
 from echo_tasks.errors import (
     BrokerUnavailable,
+    FarmFull,
     IdempotencyConflict,
     JobNotFound,
     LetterNotFound,
+    MembraneFull,
     SessionBusy,
     SessionExists,
     SessionLimitReached,
@@ -67,6 +69,14 @@ def documented(description: str) -> dict[str, Any]:
 
 FULL: ResponseDict = {"429": documented("as many sessions are live as may be; `Retry-After` says when one may go")}
 """For the routes that open a session."""
+
+CROWDED: ResponseDict = {
+    "429": documented(
+        "as many sessions are live, or jobs wait for one of the membranes, as may; `Retry-After` says when to return"
+    ),
+    "503": documented("the broker does not answer or has no room, or as many jobs are open as may be; `Retry-After`"),
+}
+"""For the routes that make a job."""
 
 INVALID: ResponseDict = {"422": documented("a field is wrong, missing or unknown; `errors` names each")}
 """For the routes that take a body or headers."""
@@ -120,6 +130,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(
         SessionLimitReached, lambda e: response(429, str(e), headers=_retry_after(e.retry_after_s))
     )
+    app.register_error_handler(FarmFull, lambda e: response(503, str(e), headers=_retry_after(e.retry_after_s)))
+    app.register_error_handler(MembraneFull, _membrane_full)
     app.register_error_handler(
         TurnNotKept, lambda e: response(422, str(e), errors=[FieldError(field="turn", message=str(e))])
     )
@@ -140,9 +152,22 @@ def _http(error: HTTPException) -> Any:
     return response(error.code or 500, error.description or "", headers=headers)
 
 
+def _membrane_full(error: MembraneFull) -> Response:
+    errors = [FieldError(field="membranes", message=str(error))]
+    return response(429, str(error), errors=errors, headers=_retry_after(error.retry_after_s))
+
+
+_BROKER_FAULTS = {
+    "memory": "the broker has no memory left for it",
+    "disk": "the broker cannot write to its disk",
+    "read-only": "the broker takes no writes now",
+    "loading": "the broker is starting",
+}
+
+
 def _broker_unavailable(error: BrokerUnavailable) -> Response:
-    log.warning("broker unavailable", path=request.path, error=str(error))
-    return unavailable("the broker does not answer; try again")
+    log.warning("broker unavailable", path=request.path, reason=error.reason, error=str(error))
+    return unavailable(f"{_BROKER_FAULTS.get(error.reason, 'the broker does not answer')}; try again")
 
 
 def _unexpected(error: Exception) -> Response:

@@ -5,12 +5,13 @@ Celery reads this module when the app's configuration is first used, not when th
 
 from kombu import Exchange, Queue
 
-from echo_tasks import keys
+from echo_tasks import addresses, keys
 from echo_tasks.settings import current
 
 _settings = current()
 
-broker_url = _settings.broker
+broker_url = addresses.for_celery(_settings.broker)
+broker_use_ssl = _settings.tls if broker_url.startswith("rediss:") else False
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # for ever: a worker outlives its broker's restarts
 broker_connection_timeout = 2
@@ -21,6 +22,8 @@ broker_transport_options = {
     "socket_timeout": 30,  # without one, a publish on a half-open connection never returns
     "socket_keepalive": True,
     "health_check_interval": 10,
+    "master_name": _settings.sentinel_primary,  # for sentinel:// alone, as the next
+    "sentinel_kwargs": {"socket_connect_timeout": 2, "socket_timeout": 2},
 }
 
 # JSON only, from anyone, both ways.

@@ -4,6 +4,8 @@ EchoError
 ├── SettingsError            a setting that the process cannot start with
 ├── CheckpointError          a model file that is missing, damaged, foreign or unsafe
 ├── BrokerUnavailable        the broker did not answer, or refused a write for want of room
+├── FarmFull                 as many jobs are open as may be
+├── MembraneFull             as many jobs wait for one membrane as may
 ├── JobNotFound              no record of this job: never made, or past its retention
 ├── LeaseLost                another worker has taken the step over; what this one did of it is void
 ├── LetterNotFound           no such job on the dead-letter list
@@ -52,7 +54,31 @@ class CheckpointError(EchoError):
 
 
 class BrokerUnavailable(EchoError):
-    """The broker cannot be reached or cannot take the write now; the same call may succeed later."""
+    """The broker cannot be reached or cannot take the write now; the same call may succeed later.
+
+    `reason` is a word for logs: `unreachable`, `memory`, `disk`, `read-only`, `loading` or `busy`.
+    """
+
+    def __init__(self, message: str, *, reason: str = "unreachable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class FarmFull(EchoError):
+    """No more jobs may be open; there may be room for some in `retry_after_s` seconds."""
+
+    def __init__(self, most: int, retry_after_s: int) -> None:
+        super().__init__(f"{most} jobs are open, which is as many as may be")
+        self.retry_after_s = retry_after_s
+
+
+class MembraneFull(EchoError):
+    """No more jobs may wait for the membrane; there may be room for some in `retry_after_s` seconds."""
+
+    def __init__(self, membrane: str, most: int, retry_after_s: int) -> None:
+        super().__init__(f"{most} jobs wait for the membrane {membrane}, which is as many as may")
+        self.membrane = membrane
+        self.retry_after_s = retry_after_s
 
 
 class JobNotFound(EchoError):

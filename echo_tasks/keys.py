@@ -53,6 +53,12 @@ WAKE_CHANNEL = "echo:wake"
 OPEN_JOBS = "echo:jobs:open"
 """Sorted set of the jobs that have not ended, by the time they were accepted."""
 
+
+def awaiting(membrane: str) -> str:
+    """Set: the open jobs that wait for a membrane's output. Scripts know it by this form (`lua/backlog.lua`)."""
+    return f"{OPEN_JOBS}:{membrane}"
+
+
 SESSIONS = "echo:sessions"
 """Sorted set of the live sessions that count, by the moment until which they live; `inf` while a job is open."""
 

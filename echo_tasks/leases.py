@@ -85,7 +85,7 @@ class StepLedger:
         """
         with broker_faults():
             reply = self._record(
-                keys=[keys.job(lease.job_id), *keys.of_steps()],
+                keys=[keys.job(lease.job_id), keys.OPEN_JOBS, *keys.of_steps()],
                 args=[lease.job_id, lease.step, lease.token, output.model_dump_json()],
             )
         if reply == "fenced":

@@ -15,6 +15,7 @@ import redis
 
 from echo_tasks import keys, records
 from echo_tasks.answers import Flight
+from echo_tasks.backlog import BacklogBounds
 from echo_tasks.connections import broker_faults
 from echo_tasks.errors import IdempotencyConflict, JobNotFound, LeaseLost, SessionLimitReached
 from echo_tasks.events import EVENTS_KEPT
@@ -60,13 +61,20 @@ class Ledger:
     """The records of the jobs on one broker; `steps` is where their steps are. Threads and greenlets may share it."""
 
     def __init__(
-        self, client: redis.Redis, *, retention_s: int, session_s: int, bounds: SessionBounds | None = None
+        self,
+        client: redis.Redis,
+        *,
+        retention_s: int,
+        session_s: int,
+        bounds: SessionBounds | None = None,
+        backlog: BacklogBounds | None = None,
     ) -> None:
         self._redis = client
         self._retention_s = retention_s
         self._session_s = session_s
         self._bounds = bounds or SessionBounds()
         self.steps = StepLedger(client)
+        self._backlog = backlog or BacklogBounds()
         self._create = script(client, "create")
         self._abandon = script(client, "abandon")
         self._finish = script(client, "finish")
@@ -80,7 +88,7 @@ class Ledger:
         """Write a new job with status `queued` at the end of its session's line, or find that made under the same key.
 
         `names_session`: its client has named the session, which counts as live from now on. Raises IdempotencyConflict
-        when the key belongs to a job with another fingerprint, and SessionLimitReached.
+        when the key belongs to a job with another fingerprint, SessionLimitReached, FarmFull, and MembraneFull.
         """
         key, fingerprint = (idempotency.key, idempotency.fingerprint) if idempotency else ("", "")
         with broker_faults():
@@ -105,13 +113,17 @@ class Ledger:
                     "1" if names_session else "",
                     self._bounds.live,
                     self._session_s,
-                    spec.priority,
                     ",".join(spec.membranes),
+                    self._backlog.jobs,
+                    self._backlog.per_membrane,
+                    spec.priority,
                     "" if spec.timeout_s is None else spec.timeout_s,
                 ],
             )
         if reply[0] == "created":
             return Created(spec.job_id, is_new=True, published=False)
+        if refusal := self._backlog.refusal(reply):
+            raise refusal
         if reply[0] == "full":
             raise SessionLimitReached(self._bounds.live, int(reply[1]))
         _, job_id, known_fingerprint, published = reply

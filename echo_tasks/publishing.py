@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError
 from kombu.pools import producers
 
-from echo_tasks import keys, tasks
+from echo_tasks import addresses, keys, tasks
 from echo_tasks.celery import app
+from echo_tasks.connections import reason_of
 from echo_tasks.errors import BrokerUnavailable
 
 _LINE_S = 10
@@ -31,7 +32,9 @@ class Publisher:
         at hand may be one that the broker closed long ago.
         """
         impatience = {"socket_timeout": 1.5, "socket_connect_timeout": 0.8}
-        self._producers = producers[app.connection_for_write(broker_url, transport_options=impatience)]
+        self._producers = producers[
+            app.connection_for_write(addresses.for_celery(broker_url), transport_options=impatience)
+        ]
         self._patience_s = patience_s
 
     def publish(self, job_id: str, steps: Sequence[str], priority: int) -> None:
@@ -48,7 +51,8 @@ class Publisher:
             except (OperationalError, BatchPublishError, LimitExceeded, OSError) as error:
                 tries += 1
                 if tries >= 2 and time.monotonic() >= deadline:
-                    raise BrokerUnavailable(f"cannot publish job {job_id}: {error}") from error
+                    message = f"cannot publish job {job_id}: {error}"
+                    raise BrokerUnavailable(message, reason=reason_of(error)) from error
             time.sleep(pause_s)
             pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
 

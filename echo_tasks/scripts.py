@@ -8,6 +8,8 @@ from importlib.resources import files
 import redis
 from redis.commands.core import Script
 
+_SHARED = ("prelude.lua", "backlog.lua", "session.lua", "steps.lua")
+
 
 def script(client: redis.Redis, name: str) -> Script:
     """The script `lua/{name}.lua`, to be called with `keys` and `args`; the server keeps it by its hash."""
@@ -17,4 +19,4 @@ def script(client: redis.Redis, name: str) -> Script:
 @cache
 def _source(name: str) -> str:
     folder = files("echo_tasks") / "lua"
-    return "\n".join((folder / part).read_text() for part in ("prelude.lua", "session.lua", "steps.lua", f"{name}.lua"))
+    return "\n".join((folder / part).read_text() for part in (*_SHARED, f"{name}.lua"))

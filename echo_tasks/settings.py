@@ -8,22 +8,11 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from echo_tasks import keys
+from echo_tasks import addresses, keys
 from echo_tasks.errors import SettingsError, exit_misconfigured
-
-
-def _server_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise ValueError("a URL redis://[user:password@]host[:port][/db] or rediss://… is expected")
-    _ = parts.port  # urlsplit checks the port's range only when it is read
-    if not re.fullmatch(r"/?|/\d+", parts.path):
-        raise ValueError("the path of the URL is the database's number")
-    return url
 
 
 def _states_by_step(text: str) -> str:
@@ -36,7 +25,7 @@ def _states_by_step(text: str) -> str:
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-ServerUrl = Annotated[str, AfterValidator(_server_url)]
+ServerUrl = Annotated[str, AfterValidator(addresses.checked)]
 StatesByStep = Annotated[str, AfterValidator(_states_by_step)]
 
 
@@ -49,10 +38,28 @@ class Settings(BaseModel):
         None, description="broker and ledger server; unset: the farm runs its own on BROKER_PORT"
     )
     broker_port: Port = Field(6379, description="port of the farm's own broker, on loopback")
+    broker_fsync: Literal["everysec", "always"] = Field(
+        "everysec",
+        description="when the farm's own broker syncs its disk: a power cut loses up to a second with everysec",
+    )
+    broker_memory_mb: int | None = Field(
+        None,
+        ge=16,
+        description="megabytes of the farm's own broker; full, it refuses new jobs; unset: a quarter of the machine's",
+    )
     cache_url: ServerUrl | None = Field(
         None, description="server of the shared cache tier; unset: the farm runs its own on STORE_PORT"
     )
     store_port: Port = Field(6380, description="port of the farm's own cache server, on loopback")
+    sentinel_primary: str = Field(
+        "mymaster", min_length=1, description="name by which the sentinels of a sentinel:// URL know the primary"
+    )
+    tls_ca: Path | None = Field(
+        None, description="certificates that vouch for the servers of rediss:// URLs; unset: those of the system"
+    )
+    tls_cert: Path | None = Field(None, description="certificate that we show to those servers; unset: none")
+    tls_key: Path | None = Field(None, description="its private key; unset: it is in the certificate's file")
+    tls_verify: bool = Field(True, description="refuse those servers unless their certificates are right")
     api_host: str = Field("127.0.0.1", min_length=1, description="address that the API binds")
     api_port: Port = Field(8000, description="port of the API")
     flower_address: str = Field("127.0.0.1", min_length=1, description="address that Flower binds")
@@ -110,6 +117,12 @@ class Settings(BaseModel):
     job_retention_s: int = Field(
         86400, ge=60, description="seconds that a finished job, its events and its idempotency key are kept"
     )
+    max_queued_jobs: int = Field(
+        10000, ge=1, description="jobs that may be accepted and not have ended; one more is refused with 503"
+    )
+    max_queued_per_membrane: int = Field(
+        5000, ge=1, description="of those, jobs that may wait for one membrane; one more is refused with 429"
+    )
     session_timeout_minutes: int = Field(
         30, ge=1, description="minutes that a session, its turns and its memories are kept after its last activity"
     )
@@ -149,7 +162,7 @@ class Settings(BaseModel):
     @property
     def broker(self) -> str:
         """URL of the broker, wherever it runs."""
-        return self.broker_url or f"redis://127.0.0.1:{self.broker_port}/0"
+        return self._whole(self.broker_url or f"redis://127.0.0.1:{self.broker_port}/0")
 
     @property
     def disk_cache(self) -> Path:
@@ -165,7 +178,23 @@ class Settings(BaseModel):
     @property
     def store(self) -> str:
         """URL of the shared cache tier's server, wherever it runs."""
-        return self.cache_url or f"redis://127.0.0.1:{self.store_port}/0"
+        return self._whole(self.cache_url or f"redis://127.0.0.1:{self.store_port}/0")
+
+    @property
+    def tls(self) -> dict[str, str | bool]:
+        """What clients of a server behind TLS have to be told, by redis-py's names."""
+        files = {"ssl_ca_certs": self.tls_ca, "ssl_certfile": self.tls_cert, "ssl_keyfile": self.tls_key}
+        return {
+            "ssl_cert_reqs": "required" if self.tls_verify else "none",
+            "ssl_check_hostname": self.tls_verify,
+            **{name: str(path) for name, path in files.items() if path is not None},
+        }
+
+    def _whole(self, url: str) -> str:
+        """The URL with all that a client needs to know to reach its server."""
+        if addresses.is_sentinels(url):
+            return addresses.with_query(url, primary=self.sentinel_primary)
+        return addresses.with_query(url, **self.tls) if url.startswith("rediss:") else url
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -208,7 +237,7 @@ def allowed(name: str) -> str:
         schema["type"]
     ]
     if name.endswith("_url"):
-        kind = "redis://host:port/db or rediss://…"
+        kind = addresses.FORM
     if schema.get("format") == "path":
         kind = "a path"
     match schema.get("minimum"), schema.get("maximum"):

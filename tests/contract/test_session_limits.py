@@ -21,7 +21,7 @@ BOUNDS = SessionBounds(live=3)
 @pytest.fixture
 def own(broker_url: str) -> Iterator[redis.Redis]:
     """A database of this test's own, in which nobody else's sessions count."""
-    client = connections.impatient(broker_url.removesuffix("/0") + "/2")
+    client = connections.impatient(broker_url.removesuffix("/2") + "/7")
     client.flushdb()
     yield client
     client.close()

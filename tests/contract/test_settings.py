@@ -72,6 +72,7 @@ def test_every_bad_value_is_named() -> None:
         ("-m", "celery", "-A", "echo_tasks", "flower"),
         ("-m", "gunicorn", "-c", "python:echo_api.server", "echo_api:create_app()"),
         ("-m", "echo_tasks.local.servers", "broker"),
+        ("-m", "echo_tasks.local.keep", "api", "true"),
         ("-m", "echo_tasks.local.control", "start"),
     ],
 )

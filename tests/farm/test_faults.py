@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 import torch
 from processes import PYTHON, ROOT, Site, until
 
 from echo_tasks.keys import STEPS
+from echo_tasks.local import servers
+from echo_tasks.settings import load
 
 pytestmark = pytest.mark.farm
 
@@ -241,6 +244,21 @@ def test_the_servers_keep_their_promises(own: Site) -> None:
         assert {client.config_get("bind")["bind"] for client in (broker, store)} == {"127.0.0.1"}
         broker.close()
         store.close()
+
+
+def test_the_broker_syncs_and_grows_as_it_is_told(own: Site) -> None:
+    """By default it syncs once a second, within a quarter of the machine's memory; settings move both."""
+    own.env |= {"BROKER_FSYNC": "always", "BROKER_MEMORY_MB": "64"}
+    with own.server("broker"):
+        broker = redis.Redis.from_url(own.broker_url, decode_responses=True)
+        assert broker.config_get("appendfsync")["appendfsync"] == "always"
+        assert broker.config_get("maxmemory")["maxmemory"] == str(64 * 1024 * 1024)
+        broker.close()
+    unset = servers.arguments("broker", load({}))
+    assert unset[unset.index("--appendfsync") + 1] == "everysec"
+    assert (
+        0 < int(unset[unset.index("--maxmemory") + 1].removesuffix("mb")) * 2**20 <= psutil.virtual_memory().total // 4
+    )
 
 
 def test_a_server_elsewhere_leaves_its_process_idle(own: Site) -> None:
