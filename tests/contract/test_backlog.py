@@ -74,7 +74,8 @@ def test_a_full_membrane_refuses_those_who_name_it(own: redis.Redis) -> None:
     assert ledger.create(job("grammar")).is_new
     ledger.cancel(specs[1].job_id)
     ledger.release(specs[0].session_id)
-    assert isinstance(claim := ledger.steps.claim(specs[0].job_id, "memory"), Claim)
+    claim = ledger.steps.claim(specs[0].job_id, "memory")
+    assert isinstance(claim, Claim)
     ledger.steps.record(claim.lease, StepOutput(text="x"))
     assert ledger.create(job("memory")).is_new
 
