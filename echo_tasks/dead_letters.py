@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from echo_tasks import connections
+from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import BrokerUnavailable, LetterNotFound
+from echo_tasks.errors import BrokerUnavailable, FarmFull, LetterNotFound, MembraneFull
 from echo_tasks.ledger import Ledger
 from echo_tasks.letters import DeadLetters
 from echo_tasks.publishing import Publisher
@@ -20,8 +21,9 @@ def connect(settings: Settings) -> DeadLetters:
     """The dead letters on the broker that the settings name."""
     client = connections.impatient(settings.broker)
     session_s = 60 * settings.session_timeout_minutes
-    bounds = SessionBounds.of(settings)
-    ledger = Ledger(client, retention_s=settings.job_retention_s, session_s=session_s, bounds=bounds)
+    bounds, backlog = SessionBounds.of(settings), BacklogBounds.of(settings)
+    retention_s = settings.job_retention_s
+    ledger = Ledger(client, retention_s=retention_s, session_s=session_s, bounds=bounds, backlog=backlog)
     return DeadLetters(client, ledger, Dispatcher(ledger, Publisher(settings.broker), None))
 
 
@@ -53,7 +55,7 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         run(connect(current()), chosen.command, getattr(chosen, "job_ids", ()))
-    except (BrokerUnavailable, LetterNotFound) as error:
+    except (BrokerUnavailable, FarmFull, LetterNotFound, MembraneFull) as error:
         sys.exit(f"echo: {error}")
 
 

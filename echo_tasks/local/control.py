@@ -74,6 +74,8 @@ def start(settings: Settings) -> int:
         return 0
     print("The farm did not become ready. The end of its log:\n")
     logfile.show(log, "", lines=30)
+    for record in filter(lambda record: record.verdict, restarts.read(settings)):
+        print(f"\n{record.verdict}")
     stop(settings)
     return 1
 

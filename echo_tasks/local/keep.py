@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from echo_tasks.errors import EX_CONFIG
 from echo_tasks.local import children, restarts
@@ -27,6 +28,19 @@ _WAITED_FOR = _STOPPING | {signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM}
 
 _EX_NOT_FOUND = 127
 """What a shell says of a program that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """How a process ended: whether it was told to, and what it said last."""
+
+    returncode: int
+    was_told: bool
+    last_lines: Sequence[str]
+
+    @property
+    def exit_status(self) -> int:
+        return children.exit_status(self.returncode)
 
 
 class Keeper:
@@ -46,36 +60,42 @@ class Keeper:
         while True:
             began = time.monotonic()
             try:
-                child = children.start(self._command, _WAITED_FOR, stdout=subprocess.PIPE)
+                end = self._run_once()
             except OSError as error:
                 self._say(f"cannot be started: {self._command[0]}: {error.strerror}")
                 return _EX_NOT_FOUND
-            output = Output(child.stdout, sys.stdout.buffer)  # type: ignore[arg-type]
-            was_told = _pass_signals_until_it_ends(child)
-            children.end_descendants(child)
-            lines = output.last_lines()
-            if was_told or child.returncode == EX_CONFIG:
-                return children.exit_status(child.returncode)
-            if self._is_hopeless_after(child.returncode, time.monotonic() - began, lines):
-                return children.exit_status(child.returncode)
+            if end.was_told or end.returncode == EX_CONFIG:
+                return end.exit_status
+            self._past = self._past.after(time.monotonic() - began)
+            if self._past.is_hopeless:
+                self._give_up(end)
+                return end.exit_status
+            self._announce_restart(end)
             if number := _signal_to_stop_within(self._past.pause_s):
                 return 128 + number
 
-    def _is_hopeless_after(self, returncode: int, ran_s: float, lines: Sequence[str]) -> bool:
-        """Tell of a death, and write down the restart that follows unless it is hopeless."""
-        self._past = self._past.after(ran_s)
-        reason = children.in_words(returncode)
-        if self._past.is_hopeless:
-            self._say(
-                f"has ended {self._past.early_deaths} times without ever running for {HEALTHY_AFTER_S:g} s, "
-                f"at last with {reason}: the farm stops. Its last lines:",
-                *(f"    {line}" for line in lines),
-            )
-            return True
-        self._restarts = self._restarts.and_one(reason)
-        self._say(f"has ended ({reason}); it is started again in {self._past.pause_s:g} s")
+    def _run_once(self) -> _End:
+        """Run the process to its end. Raises OSError."""
+        child = children.start(self._command, _WAITED_FOR, stdout=subprocess.PIPE)
+        output = Output(child.stdout, sys.stdout.buffer)  # type: ignore[arg-type]
+        was_told = _pass_signals_until_it_ends(child)
+        children.end_descendants(child)
+        return _End(child.returncode, was_told, output.last_lines())
+
+    def _give_up(self, end: _End) -> None:
+        verdict = self._say(
+            f"has ended {self._past.early_deaths} times without ever running for {HEALTHY_AFTER_S:g} s, "
+            f"at last with {children.in_words(end.returncode)}: the farm stops. Its last lines:",
+            *(f"    {line}" for line in end.last_lines),
+        )
+        self._restarts = replace(self._restarts, verdict=verdict)
         self._write_down()
-        return False
+
+    def _announce_restart(self, end: _End) -> None:
+        reason = children.in_words(end.returncode)
+        self._say(f"has ended ({reason}); it is started again in {self._past.pause_s:g} s")
+        self._restarts = self._restarts.and_one(reason)
+        self._write_down()
 
     def _write_down(self) -> None:
         try:
@@ -83,9 +103,12 @@ class Keeper:
         except OSError as error:  # a full disk is no reason to let the process down
             self._say(f"is kept alive, but its restarts cannot be written down: {error}")
 
-    def _say(self, *lines: str) -> None:
+    def _say(self, first: str, *others: str) -> str:
+        """Print what there is to say of the process; returns it."""
+        told = "\n".join([f"keep: {self._name} {first}", *others])
         with suppress(OSError):  # nobody reads it any more
-            print("keep:", self._name, "\n".join(lines), flush=True)
+            print(told, flush=True)
+        return told
 
 
 def _pass_signals_until_it_ends(child: subprocess.Popen[bytes]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from echo_tasks.settings import Settings
@@ -15,7 +15,7 @@ from echo_tasks.settings import Settings
 class Restarts:
     """How often a process was started again, why and when (seconds since the epoch) the last time.
 
-    `keeper_pid` is the process that wrote this.
+    `keeper_pid` is the process that wrote this; `verdict` is why it does not try any more, once it does not.
     """
 
     name: str
@@ -23,10 +23,11 @@ class Restarts:
     count: int = 0
     reason: str = ""
     at: float = 0.0
+    verdict: str = ""
 
     def and_one(self, reason: str) -> Restarts:
         """One restart more, now."""
-        return Restarts(self.name, self.keeper_pid, self.count + 1, reason, time.time())
+        return replace(self, count=self.count + 1, reason=reason, at=time.time())
 
     def __str__(self) -> str:
         if not self.count:

@@ -148,6 +148,14 @@ def test_a_farm_that_cannot_start_says_why_and_leaves_nothing(terminal: Terminal
     assert terminal.open_ports() == []
 
 
+def test_a_process_that_dies_at_every_start_ends_the_farm_with_its_name(terminal: Terminal) -> None:
+    """A server program that fails ends `start` after five tries: the process, its status, and nothing left."""
+    started = terminal("start", ECHO_SERVER="false")
+    assert started.returncode == 1
+    assert "has ended 5 times without ever running for 30 s, at last with exit status 1" in started.stdout
+    assert terminal.left() == []
+
+
 def test_an_address_that_is_not_ours_is_named(terminal: Terminal) -> None:
     """An address that this machine cannot bind is told apart from a taken port."""
     started = terminal("start", API_HOST="192.0.2.1")

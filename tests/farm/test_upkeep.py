@@ -73,6 +73,17 @@ def test_whatever_process_is_killed_comes_back(farm: Site) -> None:
     assert "(killed by SIGKILL)" in status
 
 
+def test_a_job_outlives_the_worker_that_ran_it(farm: Site) -> None:
+    """The worker is killed in the middle of a job; the one that takes its place ends it, and nobody has to help."""
+    job_id = farm.post("/api/jobs", JOB | {"options": {"max_tokens": 200}}).json["job_id"]
+    until(lambda: farm.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
+    worker = process(farm, "worker")
+    assert worker is not None
+    worker.kill()
+    job = farm.ended(job_id, within_s=150)
+    assert (job["status"], job["attempts"]) == ("succeeded", 2)
+
+
 def test_all_killed_at_once_come_back(farm: Site) -> None:
     """Every process, and the servers' launchers with them, in the same moment; what was accepted is still there."""
     job_id = farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["job_id"]
