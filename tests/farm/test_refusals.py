@@ -105,6 +105,25 @@ def test_a_full_disk_is_503_and_costs_nothing_that_was_accepted(tmp_path: Path, 
             assert all(own.get(f"/api/jobs/{job_id}").json["status"] == "succeeded" for job_id in accepted)
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="files of another process are bounded on Linux alone")
+def test_a_broker_that_syncs_always_ends_on_a_full_disk_with_all_that_it_accepted(tmp_path: Path) -> None:
+    """It must not answer what is not on the disk, and ends; its successor has every job that was answered with 202."""
+    own = Site(tmp_path, {"BROKER_FSYNC": "always"})
+    with own.http():
+        with broker_on_a_small_disk(own) as broker:
+            bound_files(broker, 64 * 1024)
+            accepted = []
+            while (answer := own.post("/api/jobs", JOB | {"input_text": "x" * 8000})).status == 202:
+                accepted.append(answer.json["job_id"])
+            assert answer.status == 503
+            assert until(lambda: broker.process.poll(), "the broker ends") == 1
+            assert "Can't recover from AOF write error" in broker.text()
+        with own.server("broker"):
+            until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
+            assert accepted
+            assert {own.get(f"/api/jobs/{job_id}").json["status"] for job_id in accepted} == {"queued"}
+
+
 def test_a_read_only_broker_is_503_and_costs_nothing_that_was_accepted(tmp_path: Path, talkative: Path) -> None:
     """A broker that has become a replica is read; once it is a primary again the worker, still the same, goes on."""
     own = site(tmp_path, talkative)
