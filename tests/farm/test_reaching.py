@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from processes import Running, Site, answers, free_port, until
+from processes import PYTHON, Running, Site, answers, free_port, until
 
 from echo_tasks.local import servers
 from echo_tasks.settings import load
@@ -72,7 +72,7 @@ def test_the_farm_goes_on_with_the_server_that_takes_the_brokers_place(tmp_path:
         own = Site(tmp_path, env)
         running.enter_context(own.server("store"))
         running.enter_context(own.http())
-        command = ("nice", "celery", "-A", "echo_tasks", "worker", "-n", "worker@test")
+        command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-n", "worker@test")
         worker = running.enter_context(own.run("worker", *command))
         until(lambda: own.get("/readyz").status == 200, "the farm is ready", 90)
         before = own.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["job_id"]
@@ -166,7 +166,8 @@ def test_a_farm_over_tls(tmp_path: Path, talkative: Path) -> None:
         tls = {name: str(tmp_path / file) for name, file in files.items()}
         own = Site(tmp_path, urls | tls | {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "2"})
         running.enter_context(own.http())
-        running.enter_context(own.run("worker", "celery", "-A", "echo_tasks", "worker", "-n", "worker@test"))
+        worker = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-n", "worker@test")
+        running.enter_context(own.run("worker", *worker))
         until(lambda: own.get("/readyz").status == 200, "the farm is ready", 90)
         assert own.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
 

@@ -76,7 +76,7 @@ def test_a_full_disk_is_503_and_costs_nothing_that_was_accepted(tmp_path: Path, 
     own = site(tmp_path, talkative)
     with own.server("store"), own.http() as api:
         with broker_on_a_small_disk(own) as broker, own.worker() as worker:
-            accepted = [own.post("/api/jobs", JOB | {"options": {"max_tokens": 300}}).json["job_id"]]
+            accepted = [own.post("/api/jobs", JOB | {"options": {"max_tokens": 150}}).json["job_id"]]
             until(lambda: own.get(f"/api/jobs/{accepted[0]}").json["status"] == "running", "running")
             bound_files(broker, 64 * 1024)
 
@@ -129,7 +129,7 @@ def test_a_read_only_broker_is_503_and_costs_nothing_that_was_accepted(tmp_path:
     own = site(tmp_path, talkative)
     with own.server("broker"), own.server("store"), own.worker() as worker, own.http() as api:
         broker = redis.Redis.from_url(own.broker_url, decode_responses=True)
-        job_id = own.post("/api/jobs", JOB | {"options": {"max_tokens": 300}}).json["job_id"]
+        job_id = own.post("/api/jobs", JOB | {"options": {"max_tokens": 150}}).json["job_id"]
         until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
         broker.replicaof("127.0.0.1", free_port())
         for _ in range(3):
