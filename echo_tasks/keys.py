@@ -35,6 +35,15 @@ def queue(step: str) -> str:
     return f"echo.{step}"
 
 
+PRIORITIES = 10
+"""Priorities of messages, each with a list of its own: kombu counts from 0, which is served first."""
+
+
+def lists(queue: str) -> list[str]:
+    """Lists: the waiting messages of a queue, by priority, as kombu names them."""
+    return [queue, *(f"{queue}\x06\x16{priority}" for priority in range(1, PRIORITIES))]
+
+
 def task(step: str) -> str:
     """Name of a step's Celery task."""
     return f"echo.{step}"

@@ -7,6 +7,8 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from echo_tasks import holding
+
 
 class Channel(redis.Channel):
     """A channel that survives being closed twice.
@@ -15,6 +17,8 @@ class Channel(redis.Channel):
     after its connection has been let go; restoring the messages then reads an attribute of None, and that
     AttributeError ends the worker. As a connection's error it is what every caller there expects.
     """
+
+    QoS = holding.QoS
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection.client is None:

@@ -80,7 +80,13 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             bounds=SessionBounds.of(self._settings),
         )
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
-        heartbeat = Heartbeat(Registry(connections.impatient(self._settings.broker)), self._record(worker))
+        registry = Registry(connections.impatient(self._settings.broker))
+        record = self._record(worker)
+        heartbeat = Heartbeat(
+            registry,
+            worker.hostname,
+            lambda: record.model_copy(update={"stalled_s": worker.consumer.watchdog.stalled_s}),
+        )
         assembly.start()
         prefixes.start()
         engine.start()
