@@ -17,8 +17,6 @@ from verdict import Answers, Verdict, judge
 from echo_tasks import keys
 from echo_tasks.publishing import Publisher
 
-NEEDS_LEASES = "a step whose message is lost, or that is run twice at a time, needs leases"
-
 
 @dataclass(frozen=True)
 class Size:
@@ -34,12 +32,7 @@ QUICK = Size(spell_s=6, every_s=3, away_s=3, patience_s=60)
 LONG = Size(spell_s=60, every_s=5, away_s=5, patience_s=120)
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """A fault, and whether a farm without leases may lose or double jobs by it."""
-
-    harm: Callable[[Fleet, Size], None]
-    needs_leases: bool = False
+Scenario = Callable[[Fleet, Size], None]
 
 
 def killed_workers(fleet: Fleet, size: Size) -> None:
@@ -150,17 +143,17 @@ def flushed_store(fleet: Fleet, size: Size) -> None:
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "killed-workers": Scenario(killed_workers, needs_leases=True),
-    "stopped-worker": Scenario(stopped_worker, needs_leases=True),
-    "killed-broker": Scenario(killed_broker, needs_leases=True),
-    "lost-connections": Scenario(lost_connections, needs_leases=True),
-    "paused-broker": Scenario(paused_broker),
-    "half-open": Scenario(half_open, needs_leases=True),
-    "bad-weather": Scenario(bad_weather, needs_leases=True),
-    "lost-message": Scenario(lost_message, needs_leases=True),
-    "rolling-restart": Scenario(rolling_restart),
-    "duplicates": Scenario(duplicates, needs_leases=True),
-    "flushed-store": Scenario(flushed_store),
+    "killed-workers": killed_workers,
+    "stopped-worker": stopped_worker,
+    "killed-broker": killed_broker,
+    "lost-connections": lost_connections,
+    "paused-broker": paused_broker,
+    "half-open": half_open,
+    "bad-weather": bad_weather,
+    "lost-message": lost_message,
+    "rolling-restart": rolling_restart,
+    "duplicates": duplicates,
+    "flushed-store": flushed_store,
 }
 
 
@@ -175,7 +168,7 @@ def run(name: str, fleet: Fleet, size: Size, expected: Answers) -> Verdict:
     """Harm the farm under load, and judge what came of the load."""
     fleet.strikes.clear()
     with crowd(fleet.site, sorted({script for script, _ in expected}), size.patience_s) as asked:
-        SCENARIOS[name].harm(fleet, size)
+        SCENARIOS[name](fleet, size)
         fleet.settle()
     with fleet.client() as client:
         return judge(name, asked, expected, fleet.strikes, client)

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import redis
 from processes import PYTHON, Site, until
-from scenarios import NEEDS_LEASES
 
 from echo_tasks import holding, keys
 
-pytestmark = [pytest.mark.farm, pytest.mark.skip(reason=NEEDS_LEASES)]
+pytestmark = pytest.mark.farm
 
 LEASE_S = 15
 """By when the reaper has published again what a dead worker held."""

@@ -7,20 +7,12 @@ from collections.abc import Iterator
 import pytest
 from crowd import SCRIPTS
 from fleet import Fleet, fleet
-from scenarios import LONG, NEEDS_LEASES, QUICK, SCENARIOS, run, undisturbed
+from scenarios import LONG, QUICK, SCENARIOS, run, undisturbed
 from verdict import Answers
 
 QUICK_SCRIPTS = 4
 
 pytestmark = pytest.mark.farm
-
-HAS_LEASES = False
-
-
-def named(name: str) -> object:
-    """The scenario as a parameter, skipped where it needs what the farm does not have."""
-    missing = SCENARIOS[name].needs_leases and not HAS_LEASES
-    return pytest.param(name, marks=[pytest.mark.skip(reason=NEEDS_LEASES)] if missing else [])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +28,7 @@ def small_answers(small: Fleet) -> Answers:
     return undisturbed(small, QUICK_SCRIPTS)
 
 
-@pytest.mark.parametrize("name", map(named, SCENARIOS))
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_nothing_is_lost_or_doubled(small: Fleet, small_answers: Answers, name: str) -> None:
     """The quick size."""
     verdict = run(name, small, QUICK, small_answers)
@@ -59,7 +51,7 @@ def large_answers(large: Fleet) -> Answers:
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", map(named, SCENARIOS))
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_nothing_is_lost_or_doubled_for_long(large: Fleet, large_answers: Answers, name: str) -> None:
     """The long size."""
     verdict = run(name, large, LONG, large_answers)
