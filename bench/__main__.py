@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from bench import cache, engine, farm, fsync, model, prefixes, resume, states
+from bench import cache, engine, farm, faults, fsync, model, prefixes, resume, states
 
 _BY_NAME = {
     "cache": cache.main,
     "engine": engine.main,
     "farm": farm.main,
+    "faults": faults.main,
     "fsync": fsync.main,
     "model": model.main,
     "prefixes": prefixes.main,

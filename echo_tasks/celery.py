@@ -24,6 +24,7 @@ app = Celery(
 
 # Named, not imported: only a worker resolves the name, so that the API and Flower load no torch.
 app.steps["worker"].add("workers.runtime:Runtime")
+app.steps["consumer"].update({"workers.visibility:Visibility", "workers.watchdog:Watchdog"})
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]

@@ -3,6 +3,8 @@
 Celery reads this module when the app's configuration is first used, not when the app is imported.
 """
 
+import socket
+
 from kombu import Exchange, Queue
 
 from echo_tasks import addresses, keys
@@ -10,18 +12,35 @@ from echo_tasks.settings import current
 
 _settings = current()
 
+
+def _keepalive() -> dict[int, int]:
+    """Kernel options by which a peer that has vanished without a word is found out in about 25 s, where there are such.
+
+    The kernel's own defaults take two hours.
+    """
+    wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
+    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
+
+
 broker_url = addresses.for_celery(_settings.broker)
 broker_use_ssl = _settings.tls if broker_url.startswith("rediss:") else False
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # for ever: a worker outlives its broker's restarts
 broker_connection_timeout = 2
 broker_transport_options = {
-    "priority_steps": list(range(10)),  # one list a priority; kombu's own four would merge neighbours
+    "priority_steps": list(range(keys.HIGHEST)),  # one list a priority; kombu's own four would merge neighbours
     "queue_order_strategy": "round_robin",  # no queue starves another at the same priority
+    # A message is overdue when nobody has renewed it for so long (workers/visibility.py); sweeps look for such.
+    "visibility_timeout": _settings.echo_visibility_s,
+    "unacked_restore_interval": _settings.echo_visibility_s / 6,
+    "unacked_restore_throttle": 1,  # every call sweeps; kombu's own ten make it a hundred seconds
+    "unacked_mutex_expire": max(1, round(_settings.echo_visibility_s)),  # or a sweeper's death ends sweeps for 300 s
+    # Half-open connections: without a timeout a publish never returns, and one as long would hold up the main loop.
     "socket_connect_timeout": 2,
-    "socket_timeout": 30,  # without one, a publish on a half-open connection never returns
+    "socket_timeout": 10,
     "socket_keepalive": True,
-    "health_check_interval": 10,
+    "socket_keepalive_options": _keepalive(),
+    "health_check_interval": 10,  # a BRPOP or subscription that is not answered is given up after 20 or 30 s
     "master_name": _settings.sentinel_primary,  # for sentinel:// alone, as the next
     "sentinel_kwargs": {"socket_connect_timeout": 2, "socket_timeout": 2},
 }

@@ -90,6 +90,11 @@ def of_steps() -> list[str]:
     return [LEASES, DELAYED, DEADLINES, CLAIMED, TRIALS, PUBLISHED]
 
 
+def lists(queue: str) -> list[str]:
+    """Lists: the waiting messages of a queue, by priority, as kombu names them."""
+    return [queue, *(f"{queue}\x06\x16{behind}" for behind in range(1, HIGHEST))]
+
+
 def task(step: str) -> str:
     """Name of a step's Celery task."""
     return f"echo.{step}"

@@ -296,6 +296,9 @@ class WorkerRecord(Stored):
     version: str
     started_at: float
     initial_states: list[str] = Field(default_factory=list, description="names of the tuned states it offers")
+    stalled_s: float = Field(
+        0, description="since it last took a message, while its queues had some and it had room; its watchdog's figure"
+    )
 
     @field_validator("queues")
     @classmethod

@@ -102,6 +102,7 @@ class Reaper:
         self._grace_s = grace_s
         self._clock = clock
         self._name = uuid.uuid4().hex
+        self._missing: set[Suspect] = set()
         self._in_touch_since = self._last_at = clock()
         self._survey = script(client, "survey")
         self._requeue = script(client, "requeue")
@@ -151,17 +152,19 @@ class Reaper:
         )
 
     def _lost(self, survey: Survey) -> list[Suspect]:
-        """Steps whose messages have vanished."""
+        """Steps whose messages have vanished: for two rounds, lest one is that a worker has just taken."""
         horizons = [(lane.name, _horizon(lane, survey.now)) for lane in survey.lanes]
         with broker_faults(), self._redis.pipeline(transaction=False) as pipe:
             for name, horizon in horizons:
                 pipe.zrangebyscore(keys.PUBLISHED + name, "-inf", f"({horizon:.6f}", start=0, num=MOST)
             found = pipe.execute() if horizons else []
-        return [
+        missing = {
             Suspect(job_id, step, lane=name)
             for (name, _), members in zip(horizons, found, strict=True)
             for job_id, _, step in (member.rpartition(".") for member in members)
-        ]
+        }
+        seen_before, self._missing = self._missing, missing
+        return sorted(missing & seen_before)
 
     def _revive(self, suspects: Sequence[Suspect], now: float) -> None:
         """Have steps published again, first in line, or give their jobs up."""

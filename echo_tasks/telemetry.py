@@ -65,3 +65,8 @@ STATES_DROPPED = Counter("echo_states_dropped_total", "States that were not kept
 STATES_REFUSED = Counter(
     "echo_states_refused_total", "Cached states that could not be used, by reason: damaged or foreign.", ["reason"]
 )
+
+WORKER_STALLED_SECONDS = Gauge(
+    "echo_worker_stalled_seconds",
+    "Time since the worker last took a message, while its queues had some and it had room.",
+)

@@ -7,9 +7,11 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from echo_tasks import holding
 
-class _ClosedTwice:
-    """Has a channel survive being closed twice.
+
+class _Mended:
+    """What holds messages as we want it (`holding.py`), and survives being closed twice.
 
     When the broker goes away under a worker that holds messages, kombu 5.7 closes the channel a second time
     after its connection has been let go; restoring the messages then reads an attribute of None, and that
@@ -17,6 +19,7 @@ class _ClosedTwice:
     """
 
     connection: Any
+    QoS = holding.QoS
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection.client is None:
@@ -24,11 +27,11 @@ class _ClosedTwice:
         return super()._connparams(asynchronous)  # type: ignore[misc]
 
 
-class Channel(_ClosedTwice, redis.Channel):
+class Channel(_Mended, redis.Channel):
     """A channel to one server."""
 
 
-class SentinelChannel(_ClosedTwice, redis.SentinelChannel):
+class SentinelChannel(_Mended, redis.SentinelChannel):
     """A channel to whichever server is the primary."""
 
 

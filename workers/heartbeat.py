@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
@@ -15,8 +16,10 @@ log = logs.get(__name__)
 class Heartbeat:
     """Announces one worker until it is stopped."""
 
-    def __init__(self, registry: Registry, record: WorkerRecord) -> None:
+    def __init__(self, registry: Registry, node: str, record: Callable[[], WorkerRecord]) -> None:
+        """`record` tells of the node as it is at the moment."""
         self._registry = registry
+        self._node = node
         self._record = record
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -30,14 +33,14 @@ class Heartbeat:
         self._stopped.set()
         self._thread.join()
         try:
-            self._registry.withdraw(self._record.node)
+            self._registry.withdraw(self._node)
         except BrokerUnavailable as error:
             log.warning("record left to expire", error=str(error))
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._registry.announce(self._record)
+                self._registry.announce(self._record())
             except BrokerUnavailable as error:
                 log.warning("heartbeat missed", error=str(error))
             except Exception:  # the outermost loop of the thread

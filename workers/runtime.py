@@ -84,7 +84,12 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         ledger = self._ledger(patient)
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         impatient = connections.impatient(self._settings.broker)
-        heartbeat = Heartbeat(Registry(impatient), self._record(worker))
+        record = self._record(worker)
+        heartbeat = Heartbeat(
+            Registry(impatient),
+            worker.hostname,
+            lambda: record.model_copy(update={"stalled_s": worker.consumer.watchdog.stalled_s}),
+        )
         leases = Leases(StepLedger(impatient))
         reaping = Reaping(self._reaper(impatient, answers))
         assembly.start()

@@ -63,16 +63,13 @@ end
 
 -- Have nobody look after a job any more.
 local function leave_steps(w, record, job)
-  local function leave_one(step)
-    local member = job .. '.' .. step
-    redis.call('ZREM', w.leases, member)
-    redis.call('ZREM', w.delayed, member)
-    redis.call('ZREM', w.trials, member)
-    redis.call('ZREM', w.published .. lane(record, step), member)
-  end
-  each_membrane(record, leave_one)
-  leave_one('integration')
-  redis.call('ZREM', w.delayed, job .. '.dispatch')
+  local members = {job .. '.integration', job .. '.dispatch'}
+  redis.call('ZREM', w.published .. lane(record, 'integration'), members[1])
+  each_membrane(record, function(step)
+    table.insert(members, job .. '.' .. step)
+    redis.call('ZREM', w.published .. lane(record, step), job .. '.' .. step)
+  end)
+  for _, key in ipairs({w.leases, w.delayed, w.trials}) do redis.call('ZREM', key, unpack(members)) end
   redis.call('ZREM', w.deadlines, job)
 end
 

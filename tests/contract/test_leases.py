@@ -23,7 +23,7 @@ def taken_over(yard: Yard, job_id: str, step: str = "memory") -> tuple[Lease, Le
     """The lease of a worker that froze, and that of the one that has the step now."""
     frozen = yard.held(job_id, step)
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     return frozen, yard.held(job_id, step)
 
 
@@ -60,10 +60,10 @@ def test_a_lease_lasts_until_it_is_renewed_no_more(yard: Yard) -> None:
     lease = yard.held(yard.published().job_id)
     yard.broker.zadd(keys.LEASES, {f"{lease.job_id}.memory": LONG_AGO})
     assert yard.ledger.steps.renew([lease]) == set()
-    yard.reaper.round()
+    yard.reap()
     assert yard.ledger.steps.claim(lease.job_id, "memory") == NothingToDo("leased")
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.ledger.steps.renew([lease]) == {lease}
     assert isinstance(yard.ledger.steps.claim(lease.job_id, "memory"), Claim)
 
@@ -113,7 +113,7 @@ def test_a_step_that_was_reaped_is_nobodys_until_it_is_claimed(yard: Yard) -> No
     """Between the reaper and the next claim the frozen worker's word does not count either."""
     lease = yard.held(yard.published().job_id)
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     with pytest.raises(LeaseLost):
         yard.ledger.steps.record(lease, StepOutput(text="late"))
 
@@ -125,7 +125,7 @@ def test_what_a_successor_says_comes_after_the_restart(yard: Yard) -> None:
     events = Events(yard.broker)
     events.append({frozen: "void"})
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     successor = yard.held(job_id)
     events.append({frozen: "late"})
     events.append({successor: "good"})

@@ -29,7 +29,7 @@ def test_a_dead_workers_step_is_published_again_before_all_others(yard: Yard) ->
     for job_id in others:
         yard.publisher.publish(job_id, ["memory"], 9)
     yard.broker.zadd(keys.LEASES, {f"{spec.job_id}.memory": LONG_AGO})
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == [spec.job_id, *others]
     assert yard.held(spec.job_id).token == 2
 
@@ -63,10 +63,10 @@ def test_a_job_whose_maker_died_is_dispatched(yard: Yard, moment: str) -> None:
     if moment == "publish":
         yard.publisher.publish(spec.job_id, spec.membranes, spec.priority)
         yard.take(), yard.take("grammar")
-    yard.reaper.round()
+    yard.reap()
     assert (yard.take(), yard.take("grammar")) == ([], [])  # they may still be on their way
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert (yard.take(), yard.take("grammar")) == ([spec.job_id], [spec.job_id])
 
 
@@ -75,7 +75,7 @@ def test_integration_that_was_never_published_is(yard: Yard) -> None:
     spec = yard.published()
     yard.ledger.steps.record(yard.held(spec.job_id), StepOutput(text="m"))
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.take(keys.INTEGRATION) == [spec.job_id]
 
 
@@ -86,7 +86,7 @@ def test_a_sessions_next_turn_is_let_go(yard: Yard) -> None:
     yard.take()
     yard.ledger.succeed(first, RESULT)
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == [second.job_id]
     assert isinstance(yard.ledger.steps.claim(second.job_id, "memory"), Claim)
 
@@ -98,7 +98,7 @@ def test_one_behind_an_abandoned_job_is_let_go(yard: Yard) -> None:
     yard.take()
     assert yard.ledger.abandon(first)
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == [second.job_id]
 
 
@@ -106,7 +106,7 @@ def test_messages_that_wait_in_line_are_left_alone(yard: Yard) -> None:
     """However old they are: nobody has overtaken them."""
     jobs = [yard.published().job_id for _ in range(3)]
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == jobs
 
 
@@ -117,11 +117,11 @@ def test_a_message_that_was_overtaken_is_lost(yard: Yard) -> None:
     for age, job_id in ((30, lost), (20, later), (10, last)):
         yard.broker.zincrby(lane, -age, f"{job_id}.memory")
     yard.broker.rpop(keys.waiting("memory", 1))
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == [later, last]
     yard.publisher.publish(last, ["memory"], 1)
     yard.held(later)
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == [lost, last]
 
 
@@ -130,7 +130,7 @@ def test_a_message_overtaken_by_a_more_urgent_one_still_waits(yard: Yard) -> Non
     slow, urgent = yard.published().job_id, yard.published(priority=10).job_id
     yard.broker.zadd(keys.lane("memory", 1), {f"{slow}.memory": LONG_AGO})
     yard.held(urgent)
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == [urgent, slow]
 
 
@@ -143,11 +143,11 @@ def test_those_who_follow_a_job_that_is_gone_go_on(yard: Yard) -> None:
         yard.ledger.lead(spec, flight)
     assert yard.tracked() == {f"{leader.job_id}.memory", f"{answered.job_id}.dispatch"}
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.ledger.read(answered.job_id).status is JobStatus.QUEUED
     yard.ledger.succeed(leader, RESULT)
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.ledger.read(answered.job_id).status is JobStatus.SUCCEEDED
     leader, runs = yard.accepted(), yard.accepted()
     for spec in (leader, runs):
@@ -156,7 +156,7 @@ def test_those_who_follow_a_job_that_is_gone_go_on(yard: Yard) -> None:
     yard.broker.delete(keys.job(leader.job_id))
     yard.take()
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert runs.job_id in yard.take()
 
 
@@ -165,11 +165,10 @@ def test_what_is_postponed_is_published_when_it_is_due(yard: Yard) -> None:
     lease = yard.held(yard.published().job_id)
     yard.take()
     yard.ledger.steps.postpone(lease, 60)
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == []
     yard.broker.zadd(keys.DELAYED, {f"{lease.job_id}.memory": LONG_AGO})
-    yard.reaper.round()
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == [lease.job_id]
     claim = yard.ledger.steps.claim(lease.job_id, "memory")
     assert isinstance(claim, Claim)
@@ -183,10 +182,10 @@ def test_a_job_past_its_deadline_fails(yard: Yard, running: bool) -> None:
     behind = yard.published(session_id=spec.session_id)
     lease = yard.held(spec.job_id) if running else None
     yard.take()
-    yard.reaper.round()
+    yard.reap()
     assert not yard.ledger.read(spec.job_id).status.ended
     yard.broker.zadd(keys.DEADLINES, {spec.job_id: LONG_AGO})
-    yard.reaper.round()
+    yard.reap()
     job = yard.ledger.read(spec.job_id)
     assert (job.status, job.error and job.error.reason) == (JobStatus.FAILED, "not answered within timeout_s=5")
     assert yard.take() == [behind.job_id]
@@ -210,8 +209,7 @@ def die(yard: Yard, job_id: str, node: str) -> None:
     yard.held(job_id, node=node)
     yard.take()
     yard.broker.zadd(keys.LEASES, {f"{job_id}.memory": LONG_AGO})
-    yard.reaper.round()
-    yard.reaper.round()  # its last try comes when no other step is at its own
+    yard.reap()  # its last try comes when no other step is at its own
 
 
 def test_a_poison_job_is_given_up(yard: Yard) -> None:
@@ -239,22 +237,22 @@ def test_last_tries_are_one_at_a_time(yard: Yard) -> None:
         leases = [yard.held(job_id) for job_id in jobs]
         yard.take()
         yard.broker.zadd(keys.LEASES, {f"{lease.job_id}.memory": LONG_AGO for lease in leases})
-        yard.reaper.round()
+        yard.reap()
     done = []
     while len(done) < 3:
-        yard.reaper.round()
+        yard.reap()
         (job_id,) = yard.take()
         waiting = next(other for other in jobs if other != job_id and other not in done) if len(done) < 2 else None
         if waiting:
             assert yard.ledger.steps.claim(waiting, "memory") == NothingToDo("delayed")  # a message delivered twice
         lease = yard.held(job_id)
-        yard.reaper.round()
+        yard.reap()
         assert yard.take() == []
         if done:
             yard.ledger.steps.record(lease, StepOutput(text="m"))
         else:
             yard.broker.zadd(keys.LEASES, {f"{job_id}.memory": LONG_AGO})
-            yard.reaper.round()
+            yard.reap()
         done.append(job_id)
     statuses = [yard.ledger.read(job_id).status for job_id in done]
     assert statuses == [JobStatus.FAILED, JobStatus.RUNNING, JobStatus.RUNNING]
@@ -277,9 +275,20 @@ def test_a_step_that_nobody_takes_is_given_up(yard: Yard) -> None:
     for _ in range(MAX_LOSSES):
         yard.take()
         yard.wait()
-        yard.reaper.round()
+        yard.reap()
     assert yard.ledger.read(job_id).status is JobStatus.FAILED
     assert yard.letters.read(job_id).deliveries == 0
+
+
+def test_a_message_that_was_just_taken_is_not_lost(yard: Yard) -> None:
+    """It is on its way from the queue to its claim when the reaper looks."""
+    job_id = yard.published().job_id
+    yard.broker.zadd(keys.lane("memory", 1), {f"{job_id}.memory": LONG_AGO})
+    yard.take()
+    yard.reaper.round()
+    yard.held(job_id)
+    yard.reaper.round()
+    assert yard.take() == []
 
 
 def test_one_reaps_and_another_takes_over(yard: Yard) -> None:
@@ -307,7 +316,7 @@ def test_a_reaper_that_died_after_its_note_is_made_good(yard: Yard) -> None:
     yard.wait()
     yard.reaper._requeue(keys=keys.of_steps(), args=[keys.job(""), 10, 3, lease.job_id, "memory", "1", ""])
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.take() == [lease.job_id]
     assert yard.broker.hget(keys.job(lease.job_id), "deaths:memory") == "1"
 
@@ -320,7 +329,7 @@ def test_jobs_that_are_gone_are_forgotten(yard: Yard) -> None:
         yard.broker.delete(name)
     yard.take()
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     assert yard.tracked() == set()
     assert [yard.broker.exists(keys.job(spec.job_id)) for spec in specs] == [0, 0]
 
@@ -328,7 +337,7 @@ def test_jobs_that_are_gone_are_forgotten(yard: Yard) -> None:
 def test_sessions_past_their_time_leave_the_index(yard: Yard) -> None:
     """Nobody needs to open one for that."""
     yard.broker.zadd(keys.SESSIONS, {"over": LONG_AGO, "busy": "inf"})
-    yard.reaper.round()
+    yard.reap()
     assert yard.broker.zrange(keys.SESSIONS, 0, -1) == ["busy"]
 
 
@@ -388,7 +397,7 @@ def test_a_job_that_ended_meanwhile_is_not_given_up(yard: Yard) -> None:
     yard.held(spec.job_id)
     yard.ledger.fail(spec, JobError(reason="otherwise"))
     yard.wait()
-    yard.reaper.round()
+    yard.reap()
     error = yard.ledger.read(spec.job_id).error
     assert error is not None
     assert error.reason == "otherwise"

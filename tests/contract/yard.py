@@ -14,6 +14,7 @@ from echo_tasks.letters import DeadLetters
 from echo_tasks.messages import JobSpec, Lease
 from echo_tasks.publishing import Publisher
 from echo_tasks.reaper import Reaper
+from echo_tasks.sessions import SessionBounds
 
 LONG_AGO = 1.0
 
@@ -24,7 +25,7 @@ class Yard:
     def __init__(self, url: str) -> None:
         self.broker = connections.impatient(url)
         self.broker.flushdb()
-        self.ledger = Ledger(self.broker, retention_s=600, session_s=600)
+        self.ledger = Ledger(self.broker, retention_s=600, session_s=600, bounds=SessionBounds(live=10_000))
         self.publisher = Publisher(url)
         self.dispatcher = Dispatcher(self.ledger, self.publisher, None)
         self.letters = DeadLetters(self.broker, self.ledger, self.dispatcher)
@@ -60,6 +61,11 @@ class Yard:
         found = [message for name in names for message in reversed(self.broker.lrange(name, 0, -1))]
         self.broker.delete(*names)
         return [json.loads(message)["headers"]["id"].removesuffix(f".{step}") for message in found]
+
+    def reap(self) -> None:
+        """Two rounds: what is missing in one may just have been taken."""
+        self.reaper.round()
+        self.reaper.round()
 
     def wait(self) -> None:
         """Let enough time pass for everything that is looked at after a while; leases run out, too."""
