@@ -23,6 +23,7 @@ from echo_tasks.ledger import FOLLOW_S, PUBLISHING_S, Ledger
 from echo_tasks.messages import DeadLetter, JobError, JobStatus
 from echo_tasks.publishing import Publisher
 from echo_tasks.scripts import script
+from echo_tasks.telemetry import JOBS_GIVEN_UP, STEPS_REQUEUED
 
 ROUND_S = 1
 """How often a reaper looks."""
@@ -184,7 +185,8 @@ class Reaper:
         why = recovery.why_given_up(step, deaths=deaths, losses=losses, max_deliveries=self._max_deliveries)
         if why is not None:
             return self._bury(job_id, step, why, now)
-        cause = "lease expired" if suspect.token else "message lost" if suspect.lane else "tried again"
+        cause = "lease" if suspect.token else "message" if suspect.lane else "due"
+        STEPS_REQUEUED.labels(cause).inc()
         log.info("step published again", job_id=job_id, step=step, cause=cause, deaths=deaths, losses=losses)
         self._publisher.publish(job_id, [step], keys.HIGHEST)
 
@@ -201,6 +203,7 @@ class Reaper:
             self._settle(job_id)
         except JobNotFound:
             return
+        JOBS_GIVEN_UP.inc()
         log.error("job given up", job_id=job_id, step=step, reason=why, node=letter.node)
 
     def _end_overdue(self, job_id: str) -> None:
