@@ -27,7 +27,7 @@ api.before_request(requests.require_json_object)
         "415": problems.documented("the body is not application/json"),
         **problems.CROWDED,
         "500": problems.documented("the job failed"),
-        "504": problems.documented("not answered within SERVICE_TIMEOUT; `Location` names the job"),
+        "504": problems.documented("not answered within its `timeout_s`, or SERVICE_TIMEOUT; `Location` names the job"),
     },
     openapi_extensions={"parameters": requests.HEADERS_OF_SUBMIT[1:]},
 )
@@ -53,6 +53,8 @@ def process(body: ProcessRequest) -> Any:
         reasons = "; ".join(sorted(set(job.error.membranes.values()))) or job.error.reason
         errors = [problems.FieldError(field="input_text", message=reasons)]
         return problems.response(422, f"the model cannot take this text: {reasons}", errors=errors, headers=headers)
+    if job.error is not None and job.error.timed_out:
+        return problems.response(504, job.error.reason, headers=headers)
     if job.error is not None:
         return problems.response(500, f"the job failed: {job.error.reason}", headers=headers)
     return problems.response(504, f"no answer within {timeout_s} s; the job goes on", headers=headers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -40,6 +42,8 @@ class Events:
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
         self._append = script(client, "append")
+        self._name = uuid.uuid4().hex
+        self._batches = itertools.count()
 
     def append(self, texts: Mapping[Lease, str]) -> set[Lease]:
         """Append a `token` event for each step's text by one script; none for one that is empty, which only asks.
@@ -49,7 +53,7 @@ class Events:
         if not texts:
             return set()
         names: list[str] = []
-        flat: list[str | int] = [keys.WAKE_CHANNEL, EVENTS_KEPT]
+        flat: list[str | int] = [keys.WAKE_CHANNEL, EVENTS_KEPT, f"{self._name}-{next(self._batches)}"]
         for lease, text in texts.items():
             names += (keys.job(lease.job_id), keys.events(lease.job_id))
             flat += (lease.job_id, lease.step, lease.token, _token(lease.step, text) if text else "")

@@ -253,6 +253,7 @@ class JobError(Stored):
 
     reason: str
     rejected: bool = Field(False, description="the request cannot be answered: asking again will not help")
+    timed_out: bool = Field(False, description="the time that its client gave it is over")
     membranes: dict[str, str] = Field(default_factory=dict, description="each failed membrane's own reason")
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import redis
 
@@ -23,6 +21,8 @@ from echo_tasks.ledger import FOLLOW_S, PUBLISHING_S, Ledger
 from echo_tasks.messages import DeadLetter, JobError, JobStatus
 from echo_tasks.publishing import Publisher
 from echo_tasks.scripts import script
+from echo_tasks.survey import LANE_KEYS, LANE_NAMES, Lane, Survey, Suspect, Undispatched
+from echo_tasks.telemetry import JOBS_GIVEN_UP, STEPS_REQUEUED
 
 ROUND_S = 1
 """How often a reaper looks."""
@@ -34,49 +34,6 @@ MOST = 128
 """Things of each kind that a round sees to."""
 
 log = logs.get(__name__)
-
-_LANES = [(step, priority) for step in keys.STEPS for priority in range(1, keys.HIGHEST + 1)]
-_LANE_KEYS = [key for lane in _LANES for key in (keys.lane(*lane), keys.waiting(*lane))]
-_LANE_NAMES = [f"{step}:{priority}" for step, priority in _LANES]
-
-
-class Suspect(NamedTuple):
-    """A step that nobody seems to see to: its lease's token, or the lane that lost its message; neither: it is due."""
-
-    job_id: str
-    step: str
-    token: str = ""
-    lane: str = ""
-
-
-class Undispatched(NamedTuple):
-    """A job that has not been let go, or waits for an equal one, with the statuses of both; empty: there is none."""
-
-    job_id: str
-    status: str
-    is_let_go: str
-    leader_id: str
-    leader_status: str
-
-
-class Lane(NamedTuple):
-    """A queue of one priority: messages that wait, and when that was published that was claimed latest in line."""
-
-    name: str
-    waiting: int
-    latest_claimed: str
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What there is to see to, by the broker's clock."""
-
-    now: float
-    expired: Sequence[Suspect]
-    due: Sequence[Suspect]
-    overdue: Sequence[str]
-    undispatched: Sequence[Undispatched]
-    lanes: Sequence[Lane]
 
 
 class Reaper:
@@ -135,21 +92,11 @@ class Reaper:
             self._in_touch_since = began
         with broker_faults():
             reply = self._survey(
-                keys=[keys.REAPER, keys.SESSIONS, *keys.of_steps(), *_LANE_KEYS],
-                args=[self._name, 1000 * REIGN_S, keys.job(""), MOST, *_LANE_NAMES],
+                keys=[keys.REAPER, keys.SESSIONS, *keys.of_steps(), *LANE_KEYS],
+                args=[self._name, 1000 * REIGN_S, keys.job(""), MOST, *LANE_NAMES],
             )
         self._last_at = self._clock()
-        if not reply:
-            return None
-        now, expired, due, overdue, undispatched, lanes = reply
-        return Survey(
-            float(now),
-            [Suspect(*lease) for lease in expired],
-            [Suspect(*step) for step in due],
-            overdue,
-            [Undispatched(*job) for job in undispatched],
-            [Lane(*lane) for lane in lanes],
-        )
+        return Survey.of(reply) if reply else None
 
     def _lost(self, survey: Survey) -> list[Suspect]:
         """Steps whose messages have vanished: for two rounds, lest one is that a worker has just taken."""
@@ -184,7 +131,8 @@ class Reaper:
         why = recovery.why_given_up(step, deaths=deaths, losses=losses, max_deliveries=self._max_deliveries)
         if why is not None:
             return self._bury(job_id, step, why, now)
-        cause = "lease expired" if suspect.token else "message lost" if suspect.lane else "tried again"
+        cause = "lease" if suspect.token else "message" if suspect.lane else "due"
+        STEPS_REQUEUED.labels(cause).inc()
         log.info("step published again", job_id=job_id, step=step, cause=cause, deaths=deaths, losses=losses)
         self._publisher.publish(job_id, [step], keys.HIGHEST)
 
@@ -201,6 +149,7 @@ class Reaper:
             self._settle(job_id)
         except JobNotFound:
             return
+        JOBS_GIVEN_UP.inc()
         log.error("job given up", job_id=job_id, step=step, reason=why, node=letter.node)
 
     def _end_overdue(self, job_id: str) -> None:

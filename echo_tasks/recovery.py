@@ -28,9 +28,9 @@ def why_given_up(step: str, *, deaths: int, losses: int, max_deliveries: int) ->
     return None
 
 
-def overdue(timeout_s: float | None) -> JobError:
+def overdue(timeout_s: int | None) -> JobError:
     """The error of a job whose time is over."""
-    return JobError(reason=f"not answered within timeout_s={timeout_s:g}" if timeout_s else "not answered in its time")
+    return JobError(reason=f"not answered within timeout_s={timeout_s}", timed_out=True)
 
 
 def is_settled(now: float, *, in_touch_since: float, grace_s: float) -> bool:

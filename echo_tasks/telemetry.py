@@ -56,6 +56,16 @@ ENGINE_STEP_SECONDS = Histogram(
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 
+STEPS_REQUEUED = Counter(
+    "echo_steps_requeued_total",
+    "Steps that the reaper had published again, by cause: lease (it died), message (it was lost), due (it is retried).",
+    ["cause"],
+)
+JOBS_GIVEN_UP = Counter("echo_jobs_given_up_total", "Jobs that the reaper put on the dead-letter list.")
+LEASES_LOST = Counter(
+    "echo_leases_lost_total", "Leases that this worker held and lost, to another or by the job's end."
+)
+
 STATE_LOOKUPS = Counter(
     "echo_state_lookups_total", "Prompts whose beginnings were looked up, by result: hit or miss.", ["result"]
 )

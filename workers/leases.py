@@ -12,6 +12,7 @@ from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.leases import LEASE_S, Claim, StepLedger
 from echo_tasks.messages import Lease
+from echo_tasks.telemetry import LEASES_LOST
 from workers.periodic import Periodic
 
 log = logs.get(__name__)
@@ -41,7 +42,7 @@ class Leases:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread. Blocks."""
+        """End the thread."""
         self._thread.stop()
 
     @contextmanager
@@ -87,4 +88,5 @@ class Leases:
                     held.until = asked_at + LEASE_S
                     if lease in lost:
                         log.info("lease is over", job_id=lease.job_id, step=lease.step)
+                        LEASES_LOST.inc()
                         held.cancelled.set()

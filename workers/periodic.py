@@ -11,6 +11,8 @@ from echo_tasks.errors import BrokerUnavailable
 AFTER_FAULT_S = 0.5
 """The pause after a fault of the broker, where the usual one is longer."""
 
+STOPPING_S = 0.5
+
 log = logs.get(__name__)
 
 
@@ -28,11 +30,15 @@ class Periodic:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread after its current call. Blocks."""
+    def stop(self) -> bool:
+        """End the thread after its current call; whether it has ended.
+
+        Blocks for a moment only: a call that waits for a broker that is away must not hold up a shutdown.
+        """
         self._stopped.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STOPPING_S)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         pause_s, is_away = 0.0, False

@@ -23,7 +23,8 @@ class Reaping:
 
     def stop(self) -> None:
         """End the thread, and let another worker reap at once."""
-        self._thread.stop()
+        if not self._thread.stop():
+            return
         try:
             self._reaper.stop()
         except BrokerUnavailable as error:

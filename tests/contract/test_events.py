@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
+import pytest
 import redis
 
 from echo_tasks.events import Events
@@ -50,3 +51,16 @@ def test_one_that_only_asks_writes_nothing(broker: redis.Redis, ledger: Ledger) 
     lease = held(ledger)
     assert Events(broker).append({lease: ""}) == set()
     assert [event.kind for event in Events(broker).read(lease.job_id)] == ["status", "status"]
+
+
+def test_a_batch_whose_answer_was_lost_is_written_once(
+    broker: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client sends it again, with the same words; the same text said twice is two events."""
+    events, lease = Events(broker), held(ledger)
+    once = events._append
+    monkeypatch.setattr(events, "_append", lambda **call: (once(**call), once(**call))[1])
+    for _ in range(2):
+        assert events.append({lease: "again"}) == set()
+    tokens = [event.data for event in events.read(lease.job_id) if event.kind == "token"]
+    assert tokens == ['{"membrane":"memory","text":"again"}'] * 2
