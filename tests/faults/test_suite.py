@@ -36,7 +36,7 @@ def small_answers(small: Fleet) -> Answers:
     return undisturbed(small, QUICK_SCRIPTS)
 
 
-@pytest.mark.parametrize("name", map(named, SCENARIOS))
+@pytest.mark.parametrize("name", [named(name) for name, scenario in SCENARIOS.items() if not scenario.is_slow])
 def test_nothing_is_lost_or_doubled(small: Fleet, small_answers: Answers, name: str) -> None:
     """The quick size."""
     verdict = run(name, small, QUICK, small_answers)
@@ -59,7 +59,7 @@ def large_answers(large: Fleet) -> Answers:
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", map(named, SCENARIOS))
+@pytest.mark.parametrize("name", [named(name) for name in SCENARIOS])
 def test_nothing_is_lost_or_doubled_for_long(large: Fleet, large_answers: Answers, name: str) -> None:
     """The long size."""
     verdict = run(name, large, LONG, large_answers)
