@@ -24,7 +24,7 @@ class QoS(redis.QoS):
 
     A sweep takes messages from workers that have not renewed them. So it must not follow upon a time in which nobody
     could: the broker was away, or did not answer, or this process was stopped and its own messages are overdue. After
-    such a time, which shows in sweeps that come late or on a new connection, everybody has two renewals' time first.
+    such a time, which shows in sweeps that come late or on a new connection, everybody has a renewal's time first.
     """
 
     taken: ClassVar[int] = 0
@@ -52,5 +52,5 @@ class QoS(redis.QoS):
         if now - self._swept_at > self._renewal_s:
             self._steady_since = now
         self._swept_at = now  # before the sweep: one that hangs makes the next one late
-        if now - self._steady_since >= 2 * self._renewal_s:
+        if now - self._steady_since >= self._renewal_s:
             super().restore_visible(start, num, interval)  # type: ignore[no-untyped-call]

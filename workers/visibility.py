@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from echo_tasks import connections, holding, logs, settings
 from workers.pulse import LONGEST_SILENCE_S, Pulse, Standstill
 
-RETRY_S = 1.0
+RETRY_S = 0.5
 """After a renewal that failed: the broker that comes back must hear of us before others look for the overdue."""
 
 log = logs.get(__name__)

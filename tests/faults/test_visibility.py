@@ -40,7 +40,7 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_sweeps_wait_until_everybody_could_renew(monkeypatch: pytest.MonkeyPatch, sweeps: list[float]) -> None:
-    """A new connection, and one whose sweeps came late, sweep only after two renewals' time."""
+    """A new connection, and one whose sweeps came late, sweep only after a renewal's time."""
     clock = Clock()
     monkeypatch.setattr(holding, "time", clock)
     qos = holding.QoS(SimpleNamespace(visibility_timeout=15.0, do_restore=False))
@@ -50,12 +50,12 @@ def test_sweeps_wait_until_everybody_could_renew(monkeypatch: pytest.MonkeyPatch
             clock.at_s += 1
             qos.restore_visible()
 
-    turn(9)
+    turn(4)
     assert not sweeps
     turn(3)
-    assert sweeps == [110, 111, 112]
+    assert sweeps == [105, 106, 107]
     clock.at_s += 6
-    turn(10)
+    turn(5)
     assert len(sweeps) == 3
     turn(1)
     assert sweeps[-1] == clock.at_s
@@ -102,8 +102,8 @@ def test_a_standstill_counts_what_was_seen() -> None:
 @pytest.fixture
 def own(tmp_path: Path, talkative: Path) -> Site:
     """A farm whose messages are overdue after three seconds, and whose steps take longer."""
-    env = {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "1", "ECHO_VISIBILITY_S": f"{VISIBILITY_S:g}"}
-    return Site(tmp_path, env)
+    env = {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "1", "ECHO_GRACE_S": "0"}
+    return Site(tmp_path, env | {"ECHO_VISIBILITY_S": f"{VISIBILITY_S:g}"})
 
 
 def submit(own: Site, max_tokens: int) -> str:

@@ -60,7 +60,7 @@ is_deaf = lambda channel: time.sleep(3600)
 @pytest.fixture
 def own(tmp_path: Path, talkative: Path) -> Iterator[Site]:
     """A farm without a worker."""
-    site = Site(tmp_path, {"ECHO_SLOTS": "1", "ECHO_MODEL": str(talkative)})
+    site = Site(tmp_path, {"ECHO_SLOTS": "1", "ECHO_MODEL": str(talkative), "ECHO_GRACE_S": "0"})
     with site.server("broker"), site.server("store"), site.http():
         yield site
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import redis
@@ -45,10 +45,23 @@ class Verdict:
         return [f"{kind} {problem}" for kind, problems in kinds.items() for problem in problems]
 
 
+def open_jobs(broker: redis.Redis) -> set[str]:
+    """The jobs that have been accepted and have not ended."""
+    return set(broker.zrange(keys.OPEN_JOBS, 0, -1))
+
+
 def judge(
-    scenario: str, asked: Sequence[Asked], expected: Answers, strikes: Iterable[float], broker: redis.Redis
+    scenario: str,
+    asked: Sequence[Asked],
+    expected: Answers,
+    strikes: Iterable[float],
+    broker: redis.Redis,
+    forgotten: Set[str] = frozenset(),
 ) -> Verdict:
-    """The verdict on what clients asked, from what they got and from what the broker holds of it."""
+    """The verdict on what clients asked, from what they got and from what the broker holds of it.
+
+    `forgotten` are open jobs of former loads, which are counted there.
+    """
     ended = [one for one in asked if one.ended_at is not None]
     verdict = Verdict(
         scenario,
@@ -58,7 +71,7 @@ def judge(
         recovery_s=max((_recovery_s(one, strikes) for one in ended), default=0),
     )
     verdict.lost += [f"{one.job_id or one.text}: not ended" for one in asked if one.ended_at is None]
-    unknown = set(broker.zrange(keys.OPEN_JOBS, 0, -1)) - {one.job_id for one in asked}
+    unknown = open_jobs(broker) - forgotten - {one.job_id for one in asked}
     verdict.lost += [f"{job_id}: open, and nobody asked for it" for job_id in unknown]
     for one in ended:
         if one.answer is None:
@@ -102,11 +115,14 @@ def _streamed(events: Iterable[tuple[str, dict[str, str]]]) -> dict[str, str]:
 
 
 def _doubled_turns(asked: Sequence[Asked], broker: redis.Redis) -> list[str]:
-    """Sessions whose history is not what was said in them, once and in order."""
+    """Sessions whose history is not what was said in them, once and in order; none of those that lost a job."""
     said: dict[str, list[str]] = {}
     for one in asked:
-        if one.session_id and one.ended_at is not None:
+        if one.session_id:
             said.setdefault(one.session_id, []).append(one.text)
+    for one in asked:
+        if one.session_id and one.ended_at is None:
+            said.pop(one.session_id, None)
     problems = []
     for session_id, texts in said.items():
         turns = [json.loads(turn)["user"] for turn in broker.lrange(keys.turns(session_id), 0, -1)]
