@@ -76,7 +76,8 @@ def test_the_farm_goes_on_with_the_server_that_takes_the_brokers_place(tmp_path:
         worker = running.enter_context(own.run("worker", *command))
         until(lambda: own.get("/readyz").status == 200, "the farm is ready", 90)
         before = own.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["job_id"]
-        running_job = own.post("/api/jobs", JOB | {"options": {"max_tokens": 200}}).json["job_id"]
+        long = JOB | {"membranes": ["memory"], "options": {"max_tokens": 200}}
+        running_job = own.post("/api/jobs", long).json["job_id"]
         until(lambda: own.get(f"/api/jobs/{running_job}").json["status"] == "running", "running")
 
         primary.stop(signal.SIGKILL)

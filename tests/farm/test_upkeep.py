@@ -24,7 +24,8 @@ JOB = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 2}}
 @pytest.fixture
 def farm(tmp_path: Path, talkative: Path) -> Iterator[Site]:
     """A farm as quick-start.sh runs it, of this test's own."""
-    site = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "2"})
+    own_code = {"PYTHONPATH": str(ROOT)}  # of programs by their names, too, whatever is installed
+    site = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "2"} | own_code)
     started = control(site, "start")
     assert started.returncode == 0, started.stdout
     try:
