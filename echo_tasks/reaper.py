@@ -145,12 +145,12 @@ class Reaper:
             letter = DeadLetter(
                 spec=spec, reason=why, step=step, deliveries=int(deliveries or 0), node=node or "", at=now
             )
-            self._ledger.fail(spec, JobError(reason=why), letter=letter)
+            if self._ledger.fail(spec, JobError(reason=why), letter=letter):
+                JOBS_GIVEN_UP.inc()
+                log.error("job given up", job_id=job_id, step=step, reason=why, node=letter.node)
             self._settle(job_id)
         except JobNotFound:
-            return
-        JOBS_GIVEN_UP.inc()
-        log.error("job given up", job_id=job_id, step=step, reason=why, node=letter.node)
+            log.warning("job is gone", job_id=job_id)
 
     def _end_overdue(self, job_id: str) -> None:
         try:

@@ -193,6 +193,20 @@ def test_a_job_past_its_deadline_fails(yard: Yard, running: bool) -> None:
         assert yard.ledger.steps.renew([lease]) == {lease}
 
 
+def test_a_job_past_its_deadline_fails_in_its_sessions_line(yard: Yard) -> None:
+    """Before its turn, and without holding up whoever is before or behind it."""
+    first = yard.published()
+    late, behind = (yard.published(session_id=first.session_id, timeout_s=seconds) for seconds in (5, 500))
+    yard.take()
+    yard.broker.zadd(keys.DEADLINES, {late.job_id: LONG_AGO})
+    yard.reap()
+    assert yard.ledger.read(late.job_id).status is JobStatus.FAILED
+    assert yard.take() == []
+    yard.ledger.succeed(first, RESULT)
+    yard.dispatcher.advance(first.session_id)
+    assert yard.take() == [behind.job_id]
+
+
 def test_a_claim_tells_how_long_the_job_has(yard: Yard) -> None:
     """The time in line counts; a job without a timeout has for ever."""
     job_id = yard.published(timeout_s=100).job_id
