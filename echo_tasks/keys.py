@@ -74,10 +74,14 @@ def queue(step: str) -> str:
     return f"echo.{step}"
 
 
+def lists(queue: str) -> list[str]:
+    """Lists: the messages of a queue that wait, by priority, the highest first, as kombu names them."""
+    return [queue, *(f"{queue}\x06\x16{behind}" for behind in range(1, HIGHEST))]
+
+
 def waiting(step: str, priority: int) -> str:
-    """List: the messages of a step that wait on the broker, of one priority, as kombu names it (0 goes first)."""
-    behind = HIGHEST - priority
-    return f"{queue(step)}\x06\x16{behind}" if behind else queue(step)
+    """List: the messages of a step that wait, of one priority."""
+    return lists(queue(step))[HIGHEST - priority]
 
 
 def lane(step: str, priority: int) -> str:
@@ -88,11 +92,6 @@ def lane(step: str, priority: int) -> str:
 def of_steps() -> list[str]:
     """All that a script needs to say where a step is, in the order in which `lua/steps.lua` takes it."""
     return [LEASES, DELAYED, DEADLINES, CLAIMED, TRIALS, PUBLISHED]
-
-
-def lists(queue: str) -> list[str]:
-    """Lists: the waiting messages of a queue, by priority, as kombu names them."""
-    return [queue, *(f"{queue}\x06\x16{behind}" for behind in range(1, HIGHEST))]
 
 
 def task(step: str) -> str:
