@@ -26,6 +26,7 @@ broker_url = addresses.for_celery(_settings.broker)
 broker_use_ssl = _settings.tls if broker_url.startswith("rediss:") else False
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # for ever: a worker outlives its broker's restarts
+broker_channel_error_retry = True  # so does it outlive a broker without room, which answers an ack with an error
 broker_connection_timeout = 2
 broker_transport_options = {
     "priority_steps": list(range(keys.HIGHEST)),  # one list a priority; kombu's own four would merge neighbours
