@@ -1,0 +1,1 @@
+"""The farm follows its load: observe, decide, act."""
