@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import cache, engine, farm, faults, fsync, model, prefixes, resume, states
+from bench import cache, engine, farm, faults, fsync, model, prefixes, resume, states, versions
 
 _BY_NAME = {
     "cache": cache.main,
@@ -16,6 +16,7 @@ _BY_NAME = {
     "prefixes": prefixes.main,
     "resume": resume.main,
     "states": states.main,
+    "versions": versions.main,
 }
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ Ask = Callable[[int], int]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came of a load: tokens a second from the first question to the last answer, and each job's own time."""
+    """What came of a load from the first question to the last answer: tokens a second, and each job's own time."""
 
     tokens_per_s: float
     job_s: tuple[float, ...] = ()
+    seconds: float = 0.0
 
 
 def closed(clients: int, rounds: int, ask: Ask) -> Measured:
@@ -38,4 +39,4 @@ def closed(clients: int, rounds: int, ask: Ask) -> Measured:
         started = time.monotonic()
         jobs = [job for client_of in asking for job in client_of.result()]
     seconds = time.monotonic() - started
-    return Measured(sum(tokens for tokens, _ in jobs) / seconds, tuple(took for _, took in jobs))
+    return Measured(sum(tokens for tokens, _ in jobs) / seconds, tuple(took for _, took in jobs), seconds)

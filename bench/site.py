@@ -18,6 +18,8 @@ import redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+ROOT = Path(__file__).resolve().parent.parent
+
 _PATIENCE_S = 60
 """Longest wait that the API allows for a job's end."""
 
@@ -51,18 +53,22 @@ class Site:
 
 
 @contextmanager
-def farm(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
-    """A farm with these settings; it has stopped when the block ends."""
+def farm(folder: Path, settings: Mapping[str, str], checkout: Path = ROOT) -> Iterator[Site]:
+    """A farm with these settings, of the code in a checkout; it has stopped when the block ends."""
     ports = {name: _free_port() for name in ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT")}
     env = os.environ | {name: str(port) for name, port in ports.items()}
-    env |= {"ECHO_VAR": str(folder / "var"), **settings}
+    env |= {"ECHO_VAR": str(folder / "var"), "PYTHONPATH": str(checkout), **settings}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    control = [sys.executable, "-m", "echo_tasks.local.control"]
-    subprocess.run([*control, "start"], env=env, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+
+    def control(verb: str) -> None:
+        command = [sys.executable, "-m", "echo_tasks.local.control", verb]
+        subprocess.run(command, cwd=checkout, env=env, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+
+    control("start")
     try:
         yield Site(ports["API_PORT"], f"redis://127.0.0.1:{ports['BROKER_PORT']}")
     finally:
-        subprocess.run([*control, "stop"], env=env, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        control("stop")
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def livez() -> Any:
 
 @api.get("/readyz")
 def readyz() -> Any:
-    """Ready: broker and store answer, and every queue has a live worker with its model loaded; else 503."""
+    """Ready: the broker takes writes, the store answers, every queue has a live worker with its model; else 503."""
     checks = _checks(farm())
     ready = all(check["ok"] for check in checks.values())
     return {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
@@ -56,13 +56,18 @@ def metrics() -> Response:
 
 
 def _checks(farm: Farm) -> dict[str, dict[str, Any]]:
-    broker = _timed(lambda: _ping(farm.broker.ping))
+    broker = _timed(lambda: _writes(farm))
     workers = _timed(lambda: _covered(farm)) if broker["ok"] else {"ok": False, "detail": "the broker knows", "ms": 0}
-    return {"broker": broker, "store": _timed(lambda: _ping(farm.store.ping)), "workers": workers}
+    return {"broker": broker, "store": _timed(lambda: _pings(farm)), "workers": workers}
 
 
-def _ping(ping: Callable[[], object]) -> str:
-    ping()
+def _writes(farm: Farm) -> str:
+    farm.broker.set(keys.PROBE, "", ex=1)  # a read-only or full one would answer a ping
+    return "takes writes"
+
+
+def _pings(farm: Farm) -> str:
+    farm.store.ping()
     return "answers"
 
 

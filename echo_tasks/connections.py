@@ -74,7 +74,7 @@ def patient(url: str) -> redis.Redis:
         decode_responses=True,
         max_connections=_MOST_CONNECTIONS,
         socket_connect_timeout=3,
-        socket_timeout=10,
+        socket_timeout=4,  # of a connection that has gone silent; the next one is tried then
         socket_keepalive=True,
         health_check_interval=15,
         retry=_WhileItMayPass(ExponentialWithJitterBackoff(base=0.1, cap=5), 12, supported_errors=(RedisError,)),

@@ -65,6 +65,9 @@ SESSIONS = "echo:sessions"
 MEMORY_COUNTS = "echo:memories:counts"
 """Hash: how many memories have been stored, recalled, dropped and consolidated, and how often they were searched."""
 
+PROBE = "echo:probe"
+"""String with a time to live: what a health check writes, to see whether writes are taken."""
+
 WORKERS = "echo:workers"
 """Set of the nodes that have announced themselves; a node without a record is gone."""
 

@@ -107,3 +107,14 @@ def test_bench_prefixes_replays_a_trace(tmp_path: Path) -> None:
 def test_bench_prefixes_says_that_the_trace_is_missing(tmp_path: Path) -> None:
     """And fails nothing."""
     assert "skipped" in bench("prefixes", "--trace", str(tmp_path / "none"), json_file=tmp_path / "none.json")
+
+
+@pytest.mark.timeout(240)
+def test_bench_versions_compares_two_farms(tmp_path: Path) -> None:
+    """This one with itself: every job of every round is answered, at either."""
+    load = ["--rounds", "2", "--jobs", "16", "--tokens", "4", "--other-set", "LOG_LEVEL=WARNING"]
+    printed = bench("versions", *load, json_file=tmp_path / "versions.json")
+    assert "LOG_LEVEL=WARNING" in printed
+    measured = json.loads((tmp_path / "versions.json").read_text())
+    assert [len(pairs) for pairs in measured.values()] == [2, 2]
+    assert {len(job_s) for pairs in measured.values() for pair in pairs for job_s in pair} == {16}

@@ -13,7 +13,7 @@ import pytest
 import redis
 from processes import Running, Site, until
 
-from echo_tasks import keys
+from echo_tasks import holding, keys
 from echo_tasks.leases import LEASE_S
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
@@ -22,9 +22,10 @@ GREEDY = {"temperature": 0.0, "max_tokens": 60}
 
 
 @pytest.fixture
-def own(tmp_path: Path, talkative: Path) -> Iterator[Site]:
-    """Servers and API of this test's own, without workers."""
-    site = Site(tmp_path, {"ECHO_SLOTS": "4", "ECHO_MODEL": str(talkative), "ENABLE_CACHING": "false"})
+def own(request: pytest.FixtureRequest, tmp_path: Path, talkative: Path) -> Iterator[Site]:
+    """Servers and API of this test's own, without workers; a parameter is more settings."""
+    settings = {"ECHO_SLOTS": "4", "ECHO_MODEL": str(talkative), "ENABLE_CACHING": "false"}
+    site = Site(tmp_path, settings | getattr(request, "param", {}))
     with site.server("broker"), site.server("store"), site.http():
         yield site
 
@@ -78,6 +79,20 @@ def test_jobs_of_a_killed_worker_end_elsewhere_as_they_would_have(own: Site, bro
     assert [ends(broker, job_id) for job_id in jobs] == [1] * len(jobs)
 
 
+@pytest.mark.parametrize("own", [{"ECHO_VISIBILITY_S": "3600"}], indirect=True)
+def test_a_killed_workers_step_whose_message_is_gone_runs_again(own: Site, broker: redis.Redis) -> None:
+    """Messages that nobody gives back, as if it had died between a pop and its note: the ledger knows the step."""
+    with own.worker(name="first") as first:
+        job_id = ask(own, "Go on.", options=GREEDY | {"max_tokens": 1500})
+        until(lambda: "first@test" in holders(broker), "it works")
+        with own.worker(name="second"):
+            first.process.send_signal(signal.SIGKILL)
+            broker.delete(holding.HELD, holding.INDEX)
+            until(lambda: "second@test" in holders(broker), "its steps are another's", within_s=15)
+            outputs(own.ended(job_id))
+    assert ends(broker, job_id) == 1
+
+
 def test_a_frozen_worker_that_comes_back_changes_nothing(own: Site, broker: redis.Redis) -> None:
     """SIGSTOP for twice the lease, SIGCONT: the successor's answer stands, and the events are of one run."""
     text = "Tell me a story."
@@ -113,7 +128,7 @@ def streamed(broker: redis.Redis, job_id: str, step: str) -> str:
 
 
 def test_a_job_that_kills_its_workers_is_given_up_and_others_are_not(own: Site, broker: redis.Redis) -> None:
-    """After three deaths it is a dead letter; what else was asked is answered."""
+    """After three deaths it is a dead letter; what else was asked is answered, and so is it when it is sent again."""
     poison = ask(own, "Poison.", membranes=["memory"], options={"max_tokens": 4096})
     others = [ask(own, f"Number {number}?") for number in range(3)]
     for number in range(3):
@@ -123,14 +138,13 @@ def test_a_job_that_kills_its_workers_is_given_up_and_others_are_not(own: Site, 
         job = own.ended(poison)
         assert (job["status"], "3 times" in job["error"]["reason"]) == ("failed", True)
         assert [own.ended(job_id)["status"] for job_id in others] == ["succeeded"] * 3
-    (letter,) = own.get("/api/dead-letters").json["letters"]
-    assert (letter["job_id"], letter["step"], letter["deliveries"], letter["node"]) == (
-        poison,
-        "memory",
-        3,
-        "victim2@test",
-    )
-    assert ends(broker, poison) == 1
+        (letter,) = own.get("/api/dead-letters").json["letters"]
+        known = (letter["job_id"], letter["step"], letter["deliveries"], letter["node"])
+        assert known == (poison, "memory", 3, "victim2@test")
+        again = own.request("POST", f"/api/dead-letters/{poison}/replay").json["job_id"]
+        assert own.ended(again)["status"] == "succeeded"
+    assert own.get("/api/dead-letters").json["letters"] == []
+    assert [ends(broker, job_id) for job_id in (poison, again)] == [1, 1]
 
 
 def die_of(worker: Running, broker: redis.Redis, job_id: str) -> None:

@@ -137,6 +137,7 @@ def test_a_read_only_broker_is_503_and_costs_nothing_that_was_accepted(tmp_path:
             assert refused.status == 503
             assert "takes no writes" in refused.json["detail"]
         assert own.get(f"/api/jobs/{job_id}").status == 200
+        assert "read only" in own.get("/readyz").json["checks"]["broker"]["detail"]
         broker.replicaof("NO", "ONE")
         until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
         assert own.ended(job_id)["status"] == "succeeded"
