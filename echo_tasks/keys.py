@@ -59,6 +59,27 @@ def awaiting(membrane: str) -> str:
     return f"{OPEN_JOBS}:{membrane}"
 
 
+ACCEPTED = f"{OPEN_JOBS}:accepted"
+"""Counter: the jobs that were ever accepted. Scripts know it by this form."""
+
+CONTROLLER = "echo:scaling:controller"
+"""String with a time to live: which controller leads."""
+
+SCALING_STATE = "echo:scaling:state"
+"""String with a time to live: what the leading controller sees and wants, as JSON."""
+
+SCALING_ASKED = "echo:scaling:asked"
+"""String with a time to live: how many workers somebody has asked for by hand."""
+
+SCALING_EVENTS = "echo:scaling:events"
+"""Stream: what the controllers decided, and why, the latest ones."""
+
+SCALING_HISTORY = "echo:scaling:history"
+"""Sorted set: the load of the past weeks, a member a bin of time, by when the bin began."""
+
+STARTUPS = "echo:scaling:startups"
+"""List: how many seconds the latest workers took from being asked for to their first word, the latest first."""
+
 SESSIONS = "echo:sessions"
 """Sorted set of the live sessions that count, by the moment until which they live; `inf` while a job is open."""
 
@@ -167,3 +188,8 @@ def idempotency(key: str) -> str:
 def worker(node: str) -> str:
     """String with a time to live: a worker's latest word about itself."""
     return f"echo:worker:{node}"
+
+
+def drain(node: str) -> str:
+    """String with a time to live: the worker is asked to take no new work, to finish what it has, and to end."""
+    return f"echo:drain:{node}"

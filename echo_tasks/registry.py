@@ -11,8 +11,13 @@ from echo_tasks.messages import WorkerRecord
 
 log = logs.get(__name__)
 
+SERVICE = "cognitive-service"
+"""What the workers are together, under the original document's name."""
+
 HEARTBEAT_S = 2
 TIME_TO_LIVE_S = 10
+
+DRAIN_S = 3600
 
 
 class Registry:
@@ -31,9 +36,14 @@ class Registry:
     def withdraw(self, node: str) -> None:
         """Take the record away at once, as a worker does when it stops."""
         with broker_faults(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.delete(keys.worker(node))
+            pipe.delete(keys.worker(node), keys.drain(node))
             pipe.srem(keys.WORKERS, node)
             pipe.execute()
+
+    def drain(self, node: str) -> None:
+        """Have a worker take no more work, finish what it has, and go."""
+        with broker_faults():
+            self._redis.set(keys.drain(node), "1", ex=DRAIN_S)
 
     def live(self) -> list[WorkerRecord]:
         """The workers that are alive and have their model loaded, by node."""
@@ -42,9 +52,11 @@ class Registry:
             if not nodes:
                 return []
             records = self._redis.mget([keys.worker(node) for node in nodes])
+            wishes = self._redis.mget([keys.drain(node) for node in nodes])
             if gone := [node for node, record in zip(nodes, records, strict=True) if record is None]:
                 self._redis.srem(keys.WORKERS, *gone)
-        return [worker for record in records if record is not None and (worker := _read(record))]
+        found = [(_read(record), wish) for record, wish in zip(records, wishes, strict=True) if record is not None]
+        return [worker.model_copy(update={"draining": True}) if wish else worker for worker, wish in found if worker]
 
 
 def _read(record: str) -> WorkerRecord | None:
