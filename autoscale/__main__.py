@@ -6,16 +6,20 @@ import os
 import signal
 import socket
 
-from autoscale.actuators import by_name
+from autoscale.actuators import assembly
 from autoscale.controller import ROUND_S, Controller
 from autoscale.decision import Policy
 from autoscale.serving import Server
 from echo_tasks import connections, logs
 from echo_tasks.errors import BrokerUnavailable, SettingsError, exit_misconfigured
 from echo_tasks.periodic import Periodic
+from echo_tasks.registry import Registry
 from echo_tasks.settings import Settings, current
 
 _STOPPING = {signal.SIGTERM, signal.SIGINT}
+
+STABILISATION_INTERVALS = 10
+"""So many intervals of calm come before each worker that goes: five minutes by default, as everywhere."""
 
 log = logs.get("autoscale")
 
@@ -29,6 +33,7 @@ def policy(settings: Settings) -> Policy:
         most=settings.max_instances,
         interval_s=settings.health_check_interval,
         is_enabled=settings.auto_scaling_enabled,
+        stabilisation_s=STABILISATION_INTERVALS * settings.health_check_interval,
     )
 
 
@@ -41,7 +46,7 @@ def main(settings: Settings) -> None:
         controller = Controller(
             broker,
             policy(settings),
-            by_name.made(settings, broker),
+            assembly.make(settings.scale_actuator, settings, Registry(broker)),
             name=f"{socket.gethostname()}:{os.getpid()}",
             actuator_name=settings.scale_actuator,
         )

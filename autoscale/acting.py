@@ -46,7 +46,7 @@ class Acting:
         After a try that shows no effect, whatever the actuator said of it, the next one waits twice as long. Only those
         that serve can be drained, and never more than there are too many.
         """
-        missing = decision.desired - len(seen.serving) - seen.starting
+        missing = decision.desired - len(seen.serving) - (seen.starting or 0)
         victims = _surplus(decision, seen)
         if missing <= 0 and not victims:
             self._tries, self._again_at, self.fault = 0, float("-inf"), ""
@@ -74,7 +74,7 @@ class Acting:
 
     def _note_progress(self, seen: Observation) -> None:
         """A farm that moves is no reason to wait, even if it is not where it is to be."""
-        has = (len(seen.serving) + seen.starting, len(seen.serving))
+        has = (len(seen.serving), seen.starting or 0)
         if has != self._had:
             self._tries, self._again_at = 0, float("-inf")
         self._had = has

@@ -12,7 +12,6 @@ import redis
 from autoscale import deciding, forecast, recording
 from autoscale.acting import Acting
 from autoscale.actuators import Actuator
-from autoscale.deciding import Decide
 from autoscale.decision import Decision, Memory, Policy, decide
 from autoscale.forecast import Forecaster
 from autoscale.history import Bin, Filling, History
@@ -37,6 +36,8 @@ OUT_OF_TOUCH_S = 3.0
 
 UNKNOWN_STARTUP_S = 60.0
 """How far ahead a forecast looks until a start-up was measured."""
+
+Decide = Callable[[Policy, Memory, Observation, int], tuple[Decision, Memory]]
 
 log = logs.get(__name__)
 
@@ -117,12 +118,11 @@ class Controller:
     def _lead(self, seen: Seen) -> ScalingState:
         now = seen.observation
         starting = self._acting.starting(now.instances)
-        now = replace(now, starting=starting or 0)
+        now = replace(now, starting=starting if self._is_whole(seen) else None)
         self._remember(now)
-        decision = self._decision(seen, now, is_whole=starting is not None and self._is_whole(seen))
-        asked = self._acting.pursue(decision, now, self._leadership.hold)
-        if asked:
-            self._startups.asked(asked, now.at)
+        decision = self._decision(now, seen.asked)
+        if now.starting is not None:
+            self._startups.asked(self._acting.pursue(decision, now, self._leadership.hold), now.at)
         return self._recorder.note(decision, now, floor=self._floor, fault=self._acting.fault)
 
     def _is_whole(self, seen: Seen) -> bool:
@@ -131,15 +131,14 @@ class Controller:
             self._clock(), in_touch_since=self._in_touch_since, grace_s=SETTLING_S
         )
 
-    def _decision(self, seen: Seen, now: Observation, *, is_whole: bool) -> Decision:
-        if not is_whole:
-            return deciding.held(now)
-        if seen.asked is None:
+    def _decision(self, now: Observation, asked: int | None) -> Decision:
+        """The policy's, unless somebody has asked for a number by hand. Neither decides on half an observation."""
+        if asked is None or now.starting is None:
             decision, self._memory = self._decides(self._policy, self._memory, now, self._floor)
             return decision
-        decision = deciding.asked(now, seen.asked, self._policy)
+        decision = deciding.asked(now, asked, self._policy)
         if decision.current == decision.desired:
-            self._scaling.settle(seen.asked)
+            self._scaling.settle(asked)
         self._memory = Memory()  # what was decided before is void, and what is there now is adopted
         return decision
 

@@ -1,38 +1,30 @@
-"""Deciding: who decides at a moment, the policy, whoever asked by hand, or nobody, since not enough is known."""
+"""Deciding by hand: as many workers as somebody asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from autoscale.decision import Decision, Memory, Policy, Reason
+from autoscale.decision import Decision, Policy, Reason
 from autoscale.observation import Instance, Observation
-
-Decide = Callable[[Policy, Memory, Observation, int], tuple[Decision, Memory]]
-
-
-def held(seen: Observation) -> Decision:
-    """As many as there are: what was observed is not whole."""
-    current = _current(seen)
-    return Decision(seen.at, current, current, Reason.INSUFFICIENT_DATA, utilisation(seen))
 
 
 def asked(seen: Observation, count: int, policy: Policy) -> Decision:
     """As many as somebody asked for, within the bounds."""
     desired = min(max(count, policy.least), policy.most)
-    victims = [instance.node for instance in idlest(seen.serving, len(seen.serving) - desired)]
-    return Decision(seen.at, _current(seen), desired, Reason.ASKED, utilisation(seen), victims)
+    victims = [instance.node for instance in _idlest(seen.serving, len(seen.serving) - desired)]
+    return Decision(seen.at, _current(seen), desired, Reason.ASKED, _utilisation(seen), victims)
 
 
-def idlest(serving: Sequence[Instance], count: int) -> Sequence[Instance]:
+def _idlest(serving: Sequence[Instance], count: int) -> Sequence[Instance]:
     """Of those that serve the ones with the fewest steps, the youngest first among equals."""
     return sorted(serving, key=lambda instance: (instance.busy, -instance.started_at))[: max(0, count)]
 
 
-def utilisation(seen: Observation) -> float:
+def _utilisation(seen: Observation) -> float:
     """Steps that are wanted by slots that serve, at this moment; 0 where nothing is wanted."""
     slots = sum(instance.slots for instance in seen.serving)
     return seen.demand / max(1, slots)
 
 
 def _current(seen: Observation) -> int:
-    return len(seen.serving) + seen.starting
+    return len(seen.serving) + (seen.starting or 0)

@@ -59,7 +59,7 @@ class Recorder:
             utilisation=decision.utilisation,
             victims=list(decision.victims),
             serving=len(seen.serving),
-            starting=seen.starting,
+            starting=seen.starting or 0,
             draining=len(seen.instances) - len(seen.serving),
             slots=sum(instance.slots for instance in seen.serving),
             busy=sum(instance.busy for instance in seen.instances),
@@ -81,7 +81,7 @@ class Recorder:
             most=self._policy.most,
             desired=decision.desired,
             serving=len(seen.serving),
-            starting=seen.starting,
+            starting=seen.starting or 0,
             draining=len(seen.instances) - len(seen.serving),
             reason=decision.reason.value,
             utilisation=decision.utilisation,
@@ -90,7 +90,7 @@ class Recorder:
 
 
 def _current(seen: Observation) -> int:
-    return len(seen.serving) + seen.starting
+    return len(seen.serving) + (seen.starting or 0)
 
 
 def _gauge(decision: Decision, seen: Observation) -> None:
@@ -98,7 +98,7 @@ def _gauge(decision: Decision, seen: Observation) -> None:
         "desired": decision.desired,
         "current": _current(seen),
         "serving": len(seen.serving),
-        "starting": seen.starting,
+        "starting": seen.starting or 0,
         "draining": len(seen.instances) - len(seen.serving),
     }
     for state, count in states.items():

@@ -29,6 +29,7 @@ from echo_tasks.letters import DeadLetters
 from echo_tasks.memories import Memories
 from echo_tasks.publishing import Publisher
 from echo_tasks.registry import Registry
+from echo_tasks.scaling import Scaling
 from echo_tasks.sessions import SessionBounds, Sessions
 from echo_tasks.settings import Settings
 
@@ -53,6 +54,7 @@ class Farm:
     letters: DeadLetters
     events: Events
     registry: Registry
+    scaling: Scaling
     intake: Intake
     workforce: Workforce
     wakeups: Wakeups
@@ -100,6 +102,7 @@ class Farm:
             letters=DeadLetters(broker, ledger, dispatcher),
             events=Events(broker),
             registry=registry,
+            scaling=Scaling(broker),
             intake=Intake(ledger, publisher, dispatcher),
             workforce=workforce,
             wakeups=Wakeups(settings.broker),

@@ -13,7 +13,7 @@ from celery.worker import state
 
 from cache.assembly import MIB, Assembly
 from cache.memory import MemoryTier
-from echo_tasks import __version__, connections, logs, settings, tasks
+from echo_tasks import __version__, connections, keys, logs, settings, tasks
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -23,11 +23,13 @@ from echo_tasks.leases import StepLedger
 from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories
 from echo_tasks.messages import WorkerRecord
+from echo_tasks.periodic import Periodic
 from echo_tasks.publishing import Publisher
 from echo_tasks.reaper import Reaper
 from echo_tasks.registry import Registry
 from echo_tasks.sessions import SessionBounds
 from workers import keeping, model
+from workers.draining import Draining
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.leases import Leases
@@ -90,6 +92,9 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             worker.hostname,
             lambda: record.model_copy(update={"stalled_s": worker.consumer.watchdog.stalled_s}),
         )
+        draining = Periodic(
+            "draining", Draining(worker, lambda: bool(impatient.exists(keys.drain(worker.hostname)))).look, 1.0
+        )
         leases = Leases(StepLedger(impatient))
         reaping = Reaping(self._reaper(impatient, answers))
         assembly.start()
@@ -118,6 +123,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
         def ready(**_: Any) -> None:
             heartbeat.start()
+            draining.start()
             reaping.start()
 
         @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -130,6 +136,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
         def shut_down(**_: Any) -> None:
             heartbeat.stop()
+            draining.stop()
             reaping.stop()
             engine.stop()
             prefixes.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoscale.observation import Instance
+from echo_tasks.settings import Settings
 
 
 class Nobody:
@@ -18,3 +19,8 @@ class Nobody:
 
     def drain(self, instances: Sequence[Instance]) -> None:
         """Nobody does."""
+
+
+def make(settings: Settings, registry: object) -> Nobody:
+    """The actuator that needs no settings."""
+    return Nobody()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoscale.actuators.assembly import Drains
 from autoscale.observation import Instance
 from echo_tasks.errors import ActuatorError, BrokerUnavailable
-from echo_tasks.local.roster import Roster
-from echo_tasks.registry import Registry
+from echo_tasks.local.roster import WORKERS, Roster
+from echo_tasks.settings import Settings
 
 
 class Processes:
     """The members of one crew. Workers that were started by hand count, and are drained; they are nobody's to start."""
 
-    def __init__(self, roster: Roster, registry: Registry) -> None:
+    def __init__(self, roster: Roster, registry: Drains) -> None:
         self._roster = roster
         self._registry = registry
 
@@ -50,3 +51,8 @@ class Processes:
             raise ActuatorError(f"the crew's files cannot be read: {error}") from error
         if not is_manned:
             raise ActuatorError("no crew of workers runs in this folder (python -m echo_tasks.local.crew)")
+
+
+def make(settings: Settings, registry: Drains) -> Processes:
+    """The crew of the farm whose folder the settings name."""
+    return Processes(Roster(WORKERS, settings), registry)

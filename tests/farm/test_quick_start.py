@@ -127,7 +127,7 @@ def test_ctrl_c_hands_running_steps_back(terminal: Terminal, talkative: Path) ->
         broker.close()
 
 
-@pytest.mark.parametrize("variable", ["BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT"])
+@pytest.mark.parametrize("variable", ["BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT"])
 def test_a_taken_port_is_named_and_nothing_is_started(terminal: Terminal, variable: str) -> None:
     """The port, and the setting that moves it."""
     with socket.socket() as taken:
