@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from autoscale.actuators import Actuator
-from autoscale.decision import Decision
+from autoscale.decision import Decision, Reason
 from autoscale.observation import Instance, Observation
 from echo_tasks import logs
 from echo_tasks.backoff import delay_s
@@ -30,6 +31,7 @@ class Acting:
         self._tries = 0
         self._again_at = float("-inf")
         self._had = (0, 0)
+        self._aim: Decision | None = None
         self.fault = ""
 
     def starting(self, live: Sequence[Instance]) -> int | None:
@@ -40,6 +42,15 @@ class Acting:
             self._fail(error)
             return None
 
+    def aim(self, decision: Decision) -> Decision:
+        """The decision, or the one before that has not been met, where this one only waits for the next interval."""
+        if decision.reason is not Reason.BETWEEN:
+            self._aim = decision if decision.desired != decision.current else None
+        elif self._aim is not None:
+            kept = self._aim
+            return replace(decision, desired=kept.desired, reason=kept.reason, victims=kept.victims)
+        return decision
+
     def pursue(self, decision: Decision, seen: Observation, may_act: Callable[[], bool]) -> int:
         """Bring the farm nearer to the decision if it is time; how many instances were asked for without a fault.
 
@@ -49,7 +60,7 @@ class Acting:
         missing = decision.desired - len(seen.serving) - (seen.starting or 0)
         victims = _surplus(decision, seen)
         if missing <= 0 and not victims:
-            self._tries, self._again_at, self.fault = 0, float("-inf"), ""
+            self._tries, self._again_at, self.fault, self._aim = 0, float("-inf"), "", None
             return 0
         self._note_progress(seen)
         if self._clock() < self._again_at or not may_act():

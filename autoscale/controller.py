@@ -120,7 +120,7 @@ class Controller:
         starting = self._acting.starting(now.instances)
         now = replace(now, starting=starting if self._is_whole(seen) else None)
         self._remember(now)
-        decision = self._decision(now, seen.asked)
+        decision = self._acting.aim(self._decision(now, seen.asked))
         if now.starting is not None:
             self._startups.asked(self._acting.pursue(decision, now, self._leadership.hold), now.at)
         return self._recorder.note(decision, now, floor=self._floor, fault=self._acting.fault)

@@ -14,6 +14,7 @@ class Reason(StrEnum):
     """Why a decision is what it is."""
 
     STEADY = "steady"
+    BETWEEN = "between_intervals"
     SCALE_UP = "scale_up"
     BURST = "burst"
     FORECAST = "forecast"

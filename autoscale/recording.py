@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoscale.decision import Decision, Policy
+from autoscale.decision import Decision, Policy, Reason
 from autoscale.forecast import Forecast
 from autoscale.observation import Observation
 from echo_tasks import logs, telemetry
@@ -36,7 +36,9 @@ class Recorder:
     def note(self, decision: Decision, seen: Observation, *, floor: int, fault: str) -> ScalingState:
         """Record a decision and how the actuator does; the state that was told."""
         news = (decision.reason.value, decision.desired, tuple(decision.victims))
-        if news != self._last:
+        if decision.reason is Reason.BETWEEN and self._last:  # it says nothing of the farm
+            news = (self._last[0], decision.desired, ())
+        elif news != self._last:
             self._scaling.record(self._event(decision.reason.value, decision, seen, floor))
             telemetry.SCALING_DECISIONS.labels(decision.reason.value).inc()
             log.info("decided", reason=news[0], current=_current(seen), desired=decision.desired, victims=list(news[2]))
@@ -44,7 +46,7 @@ class Recorder:
             self._scaling.record(self._event(FAULT, decision, seen, floor, error=fault))
             telemetry.SCALING_FAULTS.inc()
         self._last, self._fault = news, fault
-        state = self._state(decision, seen, fault)
+        state = self._state(news[0], decision, seen, fault)
         self._scaling.tell(state)
         _gauge(decision, seen)
         return state
@@ -71,7 +73,7 @@ class Recorder:
             error=error,
         )
 
-    def _state(self, decision: Decision, seen: Observation, fault: str) -> ScalingState:
+    def _state(self, reason: str, decision: Decision, seen: Observation, fault: str) -> ScalingState:
         return ScalingState(
             controller=self._controller,
             at=seen.at,
@@ -83,7 +85,7 @@ class Recorder:
             serving=len(seen.serving),
             starting=seen.starting or 0,
             draining=len(seen.instances) - len(seen.serving),
-            reason=decision.reason.value,
+            reason=reason,
             utilisation=decision.utilisation,
             fault=fault,
         )

@@ -52,10 +52,11 @@ class Site:
 
 @contextmanager
 def farm(folder: Path, settings: Mapping[str, str]) -> Iterator[Site]:
-    """A farm with these settings; it has stopped when the block ends."""
-    ports = {name: _free_port() for name in ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT")}
+    """A farm with these settings, and one worker unless they say otherwise; it has stopped when the block ends."""
+    names = ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT")
+    ports = {name: _free_port() for name in names}
     env = os.environ | {name: str(port) for name, port in ports.items()}
-    env |= {"ECHO_VAR": str(folder / "var"), **settings}
+    env |= {"ECHO_VAR": str(folder / "var"), "AUTO_SCALING_ENABLED": "false", **settings}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     control = [sys.executable, "-m", "echo_tasks.local.control"]
     subprocess.run([*control, "start"], env=env, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own

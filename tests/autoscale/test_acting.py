@@ -104,6 +104,24 @@ def test_a_fault_is_over_when_nothing_is_missing(told: Told, watch: Watch) -> No
     assert acting.fault == ""
 
 
+def test_what_was_not_met_is_pursued_between_decisions(told: Told, watch: Watch) -> None:
+    """A decision that waits for its next interval takes nothing back, until that is met or another is made."""
+    acting = Acting(told, watch)
+    told.fault = "no room"
+    acting.pursue(acting.aim(Decision(1.0, 1, 3, Reason.SCALE_UP, 0.9)), seen("a"), lambda: True)
+    between = Decision(2.0, 1, 1, Reason.BETWEEN, 0.9)
+    watch.at += 2
+    aim = acting.aim(between)
+    assert (aim.desired, aim.reason, aim.at) == (3, Reason.SCALE_UP, 2.0)
+    acting.pursue(aim, seen("a"), lambda: True)
+    assert told.calls == [2, 2]
+    acting.pursue(aim, seen("a", starting=2), lambda: True)
+    assert acting.aim(between) is between
+    acting.aim(Decision(3.0, 1, 2, Reason.SCALE_UP, 0.9))
+    acting.aim(Decision(4.0, 1, 1, Reason.INSUFFICIENT_DATA, 0.9))
+    assert acting.aim(between) is between
+
+
 def test_who_leads_no_more_does_nothing(told: Told, watch: Watch) -> None:
     """It is asked in the last moment."""
     assert Acting(told, watch).pursue(wanted(2), seen("a"), lambda: False) == 0

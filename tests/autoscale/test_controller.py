@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
-from scene import Hands, Scene, Watch, a_controller, rounds
+from scene import Hands, Scene, Watch, a_controller, rounds, to_demand
 
 from autoscale.controller import Controller
-from autoscale.decision import Policy
+from autoscale.decision import Decision, Memory, Policy, Reason
+from autoscale.observation import Observation
 from echo_tasks import connections, keys
 from echo_tasks.errors import BrokerUnavailable, ControllerAway, ScalingRefused
 
@@ -217,6 +219,21 @@ def test_every_event_has_its_inputs(scene: Scene, hands: Hands, watch: Watch) ->
         "slots": 4, "busy": 1, "delivered": 1, "ready": 6, "arrived": 8, "floor": 0, "error": "",
     }  # fmt: skip
     assert events[1].oldest_s > 0
+
+
+def test_waiting_for_the_next_interval_is_no_news(scene: Scene, hands: Hands, watch: Watch) -> None:
+    """The reason that stands is the last one that says something of the farm."""
+    scene.worker("a@h")
+
+    def every_third(policy: Policy, memory: Memory, seen: Observation, floor: int = 0) -> tuple[Decision, Memory]:
+        decision, memory = to_demand(policy, memory, seen, floor)
+        is_due = watch.at % 3 == 0 or seen.starting is None
+        return (decision if is_due else replace(decision, desired=decision.current, reason=Reason.BETWEEN)), memory
+
+    controller = settled(scene, hands, watch, decides=every_third)
+    rounds(controller, watch, 10)
+    assert scene.events() == ["insufficient_data", "steady"]
+    assert scene.scaling.state().reason == "steady"  # type: ignore[union-attr]
 
 
 def test_the_stream_of_events_is_bounded(scene: Scene) -> None:
