@@ -43,6 +43,7 @@ class Observer:
     def look(self) -> Seen:
         """The farm now, but for the instances that are starting: those the broker does not know."""
         records = self._registry.live()
+        lanes = [*_LANES, *(keys.direct_lane(record.node) for record in records)]
         with broker_faults():
             at, arrived, taken, asked, oldest, ready, held = self._load(
                 keys=[
@@ -50,10 +51,10 @@ class Observer:
                     keys.ACCEPTED,
                     holding.HELD,
                     keys.SCALING_ASKED,
-                    *_LANES,
+                    *lanes,
                     *(name for queue in _queues(records) for name in keys.lists(queue)),
                 ],
-                args=[keys.job(""), len(_LANES)],
+                args=[keys.job(""), len(lanes)],
             )
         busy = {node: int(count) for node, count in zip(held[::2], held[1::2], strict=True)}
         observation = Observation(

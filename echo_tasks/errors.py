@@ -14,10 +14,10 @@ EchoError
 ├── SessionExists            a session of that name is there already
 ├── SessionLimitReached      as many sessions are live as may be
 ├── SessionBusy              a job of the session is open, and what was asked has to wait for its end
-├── ActuatorError            what starts and drains workers did not, or only some of them
 ├── ControllerAway           no controller is there to have more or fewer workers
 ├── ScalingRefused           there are as many, or as few, workers as may be, or nobody scales them
 ├── TurnNotKept              a turn that the session has not had yet, or that was trimmed away
+├── ActuatorError            what starts and drains workers failed, or half succeeded
 └── GenerationError          the engine could not answer one request
     ├── RequestRejected      the request can never be answered: asking again will not help
     ├── DeadlineExceeded     the request was not answered in its time
@@ -162,7 +162,7 @@ class TurnNotKept(EchoError):
 
 
 class ActuatorError(EchoError):
-    """What starts and drains workers did not do what it was told, or only in part; it may the next time."""
+    """The platform that runs the workers did not do what it was asked for, or not all of it; the message says what."""
 
 
 class ControllerAway(EchoError):

@@ -110,6 +110,11 @@ def lane(step: str, priority: int) -> str:
     return f"{PUBLISHED}{step}:{priority}"
 
 
+def direct_lane(node: str) -> str:
+    """Sorted set: steps that were published to a worker's own queue and not claimed yet, by when they were."""
+    return f"{PUBLISHED}direct:{node}"
+
+
 def of_steps() -> list[str]:
     """All that a script needs to say where a step is, in the order in which `lua/steps.lua` takes it."""
     return [LEASES, DELAYED, DEADLINES, CLAIMED, TRIALS, PUBLISHED]

@@ -9,9 +9,9 @@ from autoscale.observation import Instance
 
 
 class Actuator(Protocol):
-    """Starts workers and drains them. Every method raises ActuatorError (echo_tasks.errors).
+    """Starts workers and drains them. Every method raises ActuatorError, and may have half succeeded.
 
-    It may have half succeeded then. Nothing is assumed: the next observation tells what came of it.
+    Nothing is assumed: the next observation tells what came of it.
     """
 
     def starting(self, live: Sequence[Instance]) -> int | None:

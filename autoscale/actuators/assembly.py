@@ -31,6 +31,7 @@ def make(name: str, settings: Settings, registry: Drains) -> Actuator:
     try:
         made: Actuator = getattr(import_module(module), maker)(settings, registry)
     except ModuleNotFoundError as error:
-        line = f"actuator {name!r} needs {error.name!r}, which is not installed: pip install 'deep-tree-echo[{name}]'"
+        library = str(error.name).partition(".")[0]
+        line = f"actuator {name!r} needs {library!r}, which is not installed: pip install 'deep-tree-echo[{name}]'"
         raise SettingsError([line]) from error
     return made

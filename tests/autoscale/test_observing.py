@@ -33,7 +33,10 @@ def test_queues_that_a_worker_has_for_itself_count(scene: Scene, observer: Obser
     """Whatever it consumes, by its own word."""
     scene.worker("a@h", queues=["echo.memory", "echo.direct.a@h"])
     scene.broker.lpush(keys.lists("echo.direct.a@h")[3], "a message")
-    assert observer.look().observation.ready == 1
+    scene.broker.zadd(keys.direct_lane("a@h"), {"job.memory": observer.look().observation.at - 30})
+    seen = observer.look().observation
+    assert seen.ready == 1
+    assert seen.oldest_s == pytest.approx(30, abs=5)
 
 
 def test_the_oldest_wait_is_by_the_brokers_clock(scene: Scene, observer: Observer) -> None:
