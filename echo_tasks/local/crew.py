@@ -101,7 +101,7 @@ class Crew:
         elif end.why is Why.LEFT:
             member.say("was drained, and has left")
             self._strike_off(member)
-        elif end.why is Why.HOPELESS and any(other.is_healthy(now) for other in self._members.values()):
+        elif end.why is Why.HOPELESS and any(other.is_well for other in self._members.values()):
             member.say(f"is given up; none takes its place for {LONGEST_PAUSE_S:g} s")
             self._grows_from = now + LONGEST_PAUSE_S
             self._less()

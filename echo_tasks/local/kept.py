@@ -96,9 +96,10 @@ class Kept:
         """Seconds until it is to be started; infinite while it runs."""
         return math.inf if self._child is not None else max(0.0, self._starts_at - now)
 
-    def is_healthy(self, now: float) -> bool:
-        """Whether it has ever run for so long that what ends it is no fault that it starts with."""
-        return self._past.was_healthy or (self._child is not None and now - self._began >= HEALTHY_AFTER_S)
+    @property
+    def is_well(self) -> bool:
+        """Whether it has been healthy, or runs and has not died yet: what it is started with is no fault of all."""
+        return self._past.was_healthy or (self._child is not None and not self._past.early_deaths)
 
     def _start(self, now: float) -> None:
         try:

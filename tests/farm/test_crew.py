@@ -138,6 +138,21 @@ def test_a_crash_loop_of_all_ends_the_crew_with_the_last_words(tmp_path: Path) -
         assert "    no such thing as a model" in verdict
 
 
+def test_one_that_cannot_run_beside_the_others_is_given_up(tmp_path: Path) -> None:
+    """Such as one for which there is no memory: they go on, one fewer is wanted, and none is tried for a while."""
+    program = STEADY + "time.sleep(600) if me == 'small1' else sys.exit('no room')"
+    with crew(tmp_path, program) as small:
+        until(lambda: small.pids("small1"), "the first one")
+        small.roster.want(2)
+        small.until_told("small.2 is given up; none takes its place for 30 s")
+        assert small.roster.wanted() == 1
+        small.roster.want(2)
+        record = json.loads((tmp_path / "var" / "run" / "small.2.json").read_text())
+        assert "no room" in record["verdict"]
+        assert (len(small.pids("small1")), len(small.pids("small2"))) == (1, 5)
+        assert small.running.process.poll() is None
+
+
 def test_a_misconfigured_member_ends_the_crew_at_once(tmp_path: Path) -> None:
     """Exit status 78 of one: the others end as they are told to."""
     with crew(tmp_path, STEADY + "sys.exit(78) if me == 'small2' else time.sleep(600)", MIN_INSTANCES="2") as small:
