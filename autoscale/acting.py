@@ -54,10 +54,11 @@ class Acting:
     def pursue(self, decision: Decision, seen: Observation, may_act: Callable[[], bool]) -> int:
         """Bring the farm nearer to the decision if it is time; how many instances were asked for without a fault.
 
-        After a try that shows no effect, whatever the actuator said of it, the next one waits twice as long. Only those
-        that serve can be drained, and never more than there are too many.
+        After a try that shows no effect, whatever the actuator said of it, the next one waits twice as long. Whoever
+        the decision counts in is not missing, seen or not. Only those that serve can be drained, and never more than
+        there are too many.
         """
-        missing = decision.desired - len(seen.serving) - (seen.starting or 0)
+        missing = decision.desired - max(decision.current, len(seen.serving) + (seen.starting or 0))
         victims = _surplus(decision, seen)
         if missing <= 0 and not victims:
             self._tries, self._again_at, self.fault, self._aim = 0, float("-inf"), "", None

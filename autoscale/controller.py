@@ -14,7 +14,7 @@ from autoscale.acting import Acting
 from autoscale.actuators import Actuator
 from autoscale.decision import Decision, Memory, Policy, decide
 from autoscale.forecast import Forecaster
-from autoscale.history import Bin, Filling, History
+from autoscale.history import MOST_BINS, Bin, Filling, History
 from autoscale.leadership import Leadership
 from autoscale.observation import Observation
 from autoscale.observing import Observer, Seen
@@ -107,7 +107,7 @@ class Controller:
         """Whoever begins to lead adopts what is there, and knows nothing of what was decided before."""
         if leads and not self._leads:
             log.info("controller leads", controller=self._leadership.name)
-            self._memory, self._filling = Memory(), Filling()
+            self._memory, self._filling, self._floor = Memory(), Filling(), 0
             self._recorder.forget()
             self._bins = self._history.read()
         if self._leads and not leads:
@@ -149,7 +149,7 @@ class Controller:
         if done is None:
             return
         self._history.add(done)
-        self._bins = [*self._bins, done]
+        self._bins = [*self._bins, done][-MOST_BINS:]
         self._look_ahead(now)
 
     def _look_ahead(self, now: Observation) -> None:

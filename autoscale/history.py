@@ -16,6 +16,9 @@ KEPT_S = 15 * 86400
 """The same time last week, and a week before that to try a forecast on."""
 
 
+MOST_BINS = KEPT_S // BIN_S
+
+
 @dataclass(frozen=True, slots=True)
 class Bin:
     """BIN_S seconds from `begins_at` on: the mean number of steps that were wanted at a time, and the jobs accepted."""

@@ -117,9 +117,9 @@ class Crew:
             member.say(f"is still among the restarts: {error}")
 
     def _less(self) -> None:
-        """One fewer is wanted."""
+        """One fewer is wanted, unless that is below the bound: then another one takes the place."""
         try:
-            self._roster.change(-1)
+            self._roster.change(-1, least=self._settings.min_instances)
         except OSError as error:
             print(
                 f"crew: {self._name}: another one takes its place, since the file cannot be changed: {error}",

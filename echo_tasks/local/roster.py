@@ -50,10 +50,10 @@ class Roster:
         with self._alone():
             self._write(count)
 
-    def change(self, by: int) -> int:
-        """Have so many more, or fewer, than were wanted; how many that makes."""
+    def change(self, by: int, *, least: int = 0) -> int:
+        """Have so many more, or fewer, than were wanted, but not below the least; how many that makes."""
         with self._alone():
-            count = max(0, (self.wanted() or 0) + by)
+            count = max(least, (self.wanted() or 0) + by)
             self._write(count)
             return count
 

@@ -59,6 +59,8 @@ def test_what_is_missing_is_asked_for_and_what_starts_is_not_missing(told: Told,
     acting = Acting(told, watch)
     assert acting.pursue(wanted(5), seen("a", starting=1, draining=["b"]), lambda: True) == 3
     assert acting.pursue(wanted(5), seen("a", starting=4), lambda: True) == 0
+    awaited = Decision(1.0, 2, 2, Reason.STEADY, 0.0)  # one that has vanished for a moment is counted in
+    assert acting.pursue(awaited, seen("a"), lambda: True) == 0
     assert told.calls == [3]
 
 

@@ -115,6 +115,7 @@ def test_the_last_ones_place_is_taken(tmp_path: Path) -> None:
         small.until_told("set")
         psutil.Process(small.pids("small1")[0]).send_signal(signal.SIGUSR1)
         until(lambda: len(small.pids("small1")) == 2, "another one")
+        assert small.roster.wanted() == 1
 
 
 def test_a_signal_to_stop_reaches_all_once_and_the_crew_waits_for_them(tmp_path: Path) -> None:
