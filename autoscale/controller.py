@@ -14,7 +14,7 @@ from autoscale.acting import Acting
 from autoscale.actuators import Actuator
 from autoscale.decision import Decision, Memory, Policy, decide
 from autoscale.forecast import Forecaster
-from autoscale.history import MOST_BINS, Bin, Filling, History
+from autoscale.keeping import MOST_BINS, Bin, Filling, Kept
 from autoscale.leadership import Leadership
 from autoscale.observation import Observation
 from autoscale.observing import Observer, Seen
@@ -75,7 +75,7 @@ class Controller:
         self._acting = Acting(actuator, clock)
         self._scaling = Scaling(client)
         self._recorder = Recorder(self._scaling, self._leadership.name, actuator_name, policy)
-        self._history = History(client)
+        self._kept = Kept(client)
         self._startups = Startups(client)
         self._filling = Filling()
         self._bins: Sequence[Bin] = ()
@@ -109,7 +109,7 @@ class Controller:
             log.info("controller leads", controller=self._leadership.name)
             self._memory, self._filling, self._floor = Memory(), Filling(), 0
             self._recorder.forget()
-            self._bins = self._history.read()
+            self._bins = self._kept.read()
         if self._leads and not leads:
             log.warning("controller stands by: another one leads", controller=self._leadership.name)
         self._leads = leads
@@ -148,7 +148,7 @@ class Controller:
         done = self._filling.add(now)
         if done is None:
             return
-        self._history.add(done)
+        self._kept.add(done)
         self._bins = [*self._bins, done][-MOST_BINS:]
         self._look_ahead(now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from autoscale.history import Bin
+from autoscale.keeping import Bin
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Bin:
     arrived: int
 
 
-class History:
+class Kept:
     """The bins of one broker's farm, written by whoever leads. Every method raises BrokerUnavailable."""
 
     def __init__(self, client: redis.Redis) -> None:

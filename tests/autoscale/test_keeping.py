@@ -6,7 +6,7 @@ import pytest
 from scene import Hands, Scene, Watch, a_controller, rounds
 
 from autoscale.forecast import Forecast
-from autoscale.history import BIN_S, KEPT_S, Bin, Filling, History
+from autoscale.keeping import BIN_S, KEPT_S, Bin, Filling, Kept
 from autoscale.observation import Observation
 from autoscale.startups import Startups
 
@@ -24,12 +24,12 @@ def test_a_bin_is_over_when_the_next_one_begins() -> None:
 
 def test_bins_are_kept_for_their_time_and_read_in_order(scene: Scene) -> None:
     """Whoever writes one again, after another leader, replaces it."""
-    history = History(scene.broker)
+    kept = Kept(scene.broker)
     old, first, second = (Bin(begins, 1.5, 7) for begins in (0.0, float(BIN_S), float(KEPT_S) + BIN_S))
     for one in (old, second, first, second):
-        history.add(one)
-    history.add(Bin(second.begins_at, 2.25, 8))
-    assert history.read() == [first, Bin(second.begins_at, 2.25, 8)]
+        kept.add(one)
+    kept.add(Bin(second.begins_at, 2.25, 8))
+    assert kept.read() == [first, Bin(second.begins_at, 2.25, 8)]
 
 
 def test_start_up_times_are_from_the_request_to_the_first_word(scene: Scene) -> None:
@@ -49,7 +49,7 @@ def test_start_up_times_are_from_the_request_to_the_first_word(scene: Scene) -> 
 
 def test_a_forecast_is_made_of_the_past_and_counts_when_it_is_trusted(scene: Scene) -> None:
     """It looks as far ahead as a worker takes to start; untrusted it asks for nobody."""
-    History(scene.broker).add(Bin(60.0, 1.0, 1))
+    Kept(scene.broker).add(Bin(60.0, 1.0, 1))
     scene.worker("a@h", slots=4)
     asked: list[tuple[int, float]] = []
     trusted = [False]
