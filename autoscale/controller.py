@@ -137,7 +137,7 @@ class Controller:
             decision, self._memory = self._decides(self._policy, self._memory, now, self._floor)
             return decision
         decision = deciding.asked(now, asked, self._policy)
-        if decision.current == decision.desired:
+        if len(now.serving) == decision.desired and not now.starting:
             self._scaling.settle(asked)
         self._memory = Memory()  # what was decided before is void, and what is there now is adopted
         return decision

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from autoscale.actuators.assembly import Drains
 from autoscale.observation import Instance
@@ -19,22 +20,23 @@ class Processes:
         self._registry = registry
 
     def starting(self, live: Sequence[Instance]) -> int | None:
-        """Of those that the crew is to have, the ones that have not said a word."""
-        self._check_manned()
-        try:
+        """Of those that the crew is to have, the ones that have not said a word.
+
+        Whoever drains, by whose wish ever, is released from the crew first: its end is nobody's to wait for.
+        """
+        members = [instance for instance in live if self._roster.has(instance.node)]
+        with self._crewed():
+            for instance in members:
+                if instance.is_draining:
+                    self._roster.release(instance.node)
             wanted = self._roster.wanted()
-        except OSError as error:
-            raise ActuatorError(f"the crew's file cannot be read: {error}") from error
         if wanted is None:
             return None
-        return max(0, wanted - sum(self._roster.has(instance.node) for instance in live))
+        return max(0, wanted.count - sum(instance.node not in wanted.leaving for instance in members))
 
     def start(self, count: int) -> None:
-        self._check_manned()
-        try:
+        with self._crewed():
             self._roster.change(count)
-        except OSError as error:
-            raise ActuatorError(f"the crew's file cannot be written: {error}") from error
 
     def drain(self, instances: Sequence[Instance]) -> None:
         for instance in instances:
@@ -43,14 +45,15 @@ class Processes:
             except BrokerUnavailable as error:
                 raise ActuatorError(f"{instance.node} was not told to drain: {error}") from error
 
-    def _check_manned(self) -> None:
-        """Raises ActuatorError unless there is a crew: a number that nobody reads starts nothing."""
+    @contextmanager
+    def _crewed(self) -> Iterator[None]:
+        """Raises ActuatorError unless there is a crew, and its file can be changed: who reads it starts somebody."""
         try:
-            is_manned = self._roster.is_manned()
+            if not self._roster.is_manned():
+                raise ActuatorError("no crew of workers runs in this folder (python -m echo_tasks.local.crew)")
+            yield
         except OSError as error:
-            raise ActuatorError(f"the crew's files cannot be read: {error}") from error
-        if not is_manned:
-            raise ActuatorError("no crew of workers runs in this folder (python -m echo_tasks.local.crew)")
+            raise ActuatorError(f"the crew's file: {error}") from error
 
 
 def make(settings: Settings, registry: Drains) -> Processes:

@@ -2,16 +2,19 @@
 
 Each is kept as a keeper keeps its one (`keep.py`), and gets a node's name of its own, `-n NAME1@%h`. How many are
 wanted is read from a file (`roster.py`): MIN_INSTANCES at first, and within the bounds always. A process that ends with
-status 0 has been drained: it is not started again, and one fewer is wanted. The crew ends none for want of work.
+status 0 has been drained: it is not started again, and one fewer is wanted, unless that was said when it was told to
+drain. The crew ends none for want of work.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from echo_tasks.errors import EX_CONFIG, SettingsError, exit_misconfigured
 from echo_tasks.local import restarts, waiting
@@ -56,10 +59,8 @@ class Crew:
                 self._pass_on(waiting.signal_within(self._pause_s(now)))
 
     def _begin(self) -> None:
-        try:
-            self._roster.want(self._settings.min_instances)
-        except OSError as error:  # a full disk is no reason to have no workers
-            print(f"crew: {self._name} has as many as were wanted last: {error}", flush=True)
+        with self._despite_faults("it begins with as many as were wanted last"):
+            self._roster.begin()
 
     def _turn(self, now: float) -> None:
         if not self._is_ending:
@@ -67,14 +68,15 @@ class Crew:
         for number, member in list(self._members.items()):
             if end := member.turn(now):
                 del self._members[number]
-                self._see_to(member, end, now)
+                self._see_to(number, member, end, now)
 
     def _grow(self, now: float) -> None:
-        """Take on as many as are missing; none for a while after one was given up."""
+        """Take on as many as are missing, besides those that are leaving; none for a while after one was given up."""
         if now < self._grows_from:
             return
-        while len(self._members) < self._wanted():
-            number = next(number for number in range(1, len(self._members) + 2) if number not in self._members)
+        missing = self._missing()
+        free = (number for number in itertools.count(1) if number not in self._members)
+        for number in list(itertools.islice(free, missing)):
             self._members[number] = Kept(
                 f"{self._name}.{number}",
                 [*self._command, "-n", f"{self._name}{number}@%h"],
@@ -84,47 +86,42 @@ class Crew:
                 may_leave=True,
             )
 
-    def _wanted(self) -> int:
-        """How many there are to be, within the bounds; as many as there are where nobody can tell."""
+    def _missing(self) -> int:
+        """How many there are to be more; none where nobody can tell, but for the least."""
         try:
             wanted = self._roster.wanted()
         except OSError:
             wanted = None
-        if wanted is None:
-            wanted = len(self._members)
-        return min(max(wanted, self._settings.min_instances), self._settings.max_instances)
+        leaving = wanted.leaving if wanted else ()
+        stay = sum(self._roster.node(number) not in leaving for number in self._members)
+        return max(0, (wanted.count if wanted else self._settings.min_instances) - stay)
 
-    def _see_to(self, member: Kept, end: End, now: float) -> None:
+    def _see_to(self, number: int, member: Kept, end: End, now: float) -> None:
         """A member is no more."""
         if self._is_ending:
             self._exit_status = self._exit_status or end.exit_status
         elif end.why is Why.LEFT:
             member.say("was drained, and has left")
-            self._strike_off(member)
+            with self._despite_faults("another one takes its place"):
+                self._roster.strike_off(self._roster.node(number))
+            with self._despite_faults("it is still among the restarts"):
+                restarts.forget(member.name, self._settings)
         elif end.why is Why.HOPELESS and any(other.is_well for other in self._members.values()):
             member.say(f"is given up; none takes its place for {LONGEST_PAUSE_S:g} s")
             self._grows_from = now + LONGEST_PAUSE_S
-            self._less()
+            with self._despite_faults("another one takes its place then"):
+                self._roster.change(-1)
         else:
             self._exit_status = end.exit_status
             self._pass_on(signal.SIGTERM)
 
-    def _strike_off(self, member: Kept) -> None:
-        self._less()
+    @contextmanager
+    def _despite_faults(self, consequence: str) -> Iterator[None]:
+        """Go on when a file cannot be changed: a full disk is no reason to have no workers."""
         try:
-            restarts.forget(member.name, self._settings)
+            yield
         except OSError as error:
-            member.say(f"is still among the restarts: {error}")
-
-    def _less(self) -> None:
-        """One fewer is wanted, unless that is below the bound: then another one takes the place."""
-        try:
-            self._roster.change(-1, least=self._settings.min_instances)
-        except OSError as error:
-            print(
-                f"crew: {self._name}: another one takes its place, since the file cannot be changed: {error}",
-                flush=True,
-            )
+            print(f"crew: {self._name}: {error}: {consequence}", flush=True)
 
     def _pass_on(self, number: int) -> None:
         if not number:

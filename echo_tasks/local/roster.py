@@ -1,14 +1,16 @@
-"""How many processes a crew of this machine is to have: a small file that its crew and others change."""
+"""Who a crew of this machine is to have: a small file that its crew and others change."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from echo_tasks.settings import Settings
@@ -16,15 +18,23 @@ from echo_tasks.settings import Settings
 WORKERS = "worker"
 """The crew of the farm's workers."""
 
-
 _PREDECESSOR_S = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many members there are to be, besides those that are `leaving`: nodes that are drained, and still there."""
+
+    count: int
+    leaving: tuple[str, ...] = ()
+
+
 class Roster:
-    """The number that one crew is to have, and the nodes' names of its members. Every method may raise OSError."""
+    """What is wanted of one crew, always within the bounds. Every method may raise OSError."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         self._name = name
+        self._least, self._most = settings.min_instances, settings.max_instances
         self._host = socket.gethostname()  # as Celery's %h
         self._folder = settings.echo_var / "run"
         self._file = self._folder / f"{name}.wanted"
@@ -38,24 +48,39 @@ class Roster:
         name, _, host = node.partition("@")
         return host == self._host and re.fullmatch(rf"{re.escape(self._name)}[0-9]+", name) is not None
 
-    def wanted(self) -> int | None:
-        """How many there are to be; None when nobody has said so, or not in a number."""
+    def wanted(self) -> Wanted | None:
+        """What is wanted; None when nobody has said so in a form that can be read."""
         try:
-            return int(self._file.read_text())
-        except (FileNotFoundError, ValueError):
+            found = json.loads(self._file.read_text())
+            return Wanted(int(found["count"]), tuple(map(str, found["leaving"])))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
-    def want(self, count: int) -> None:
-        """Have so many."""
+    def begin(self) -> None:
+        """Have the least that may be, and nobody leaving."""
         with self._alone():
-            self._write(count)
+            self._write(Wanted(self._least))
 
-    def change(self, by: int, *, least: int = 0) -> int:
-        """Have so many more, or fewer, than were wanted, but not below the least; how many that makes."""
+    def change(self, by: int) -> None:
+        """Have so many more, or fewer."""
         with self._alone():
-            count = max(least, (self.wanted() or 0) + by)
-            self._write(count)
-            return count
+            known = self.wanted() or Wanted(self._least)
+            self._write(replace(known, count=known.count + by))
+
+    def release(self, node: str) -> None:
+        """A member is drained: it is no longer one of those that are wanted."""
+        with self._alone():
+            known = self.wanted() or Wanted(self._least)
+            if node not in known.leaving:
+                self._write(Wanted(known.count - 1, (*known.leaving, node)))
+
+    def strike_off(self, node: str) -> None:
+        """A member has left. If nobody had released it, it was its own decision, and one fewer is wanted."""
+        with self._alone():
+            known = self.wanted() or Wanted(self._least)
+            is_known = node in known.leaving
+            left = tuple(other for other in known.leaving if other != node)
+            self._write(Wanted(known.count - (0 if is_known else 1), left))
 
     @contextmanager
     def manned(self) -> Iterator[bool]:
@@ -74,9 +99,10 @@ class Roster:
         with self._lock_file("crew") as lock:
             return not _lock(lock)
 
-    def _write(self, count: int) -> None:
+    def _write(self, wanted: Wanted) -> None:
+        bounded = replace(wanted, count=min(max(wanted.count, self._least), self._most))
         new = self._file.with_suffix(f".{os.getpid()}")
-        new.write_text(f"{count}\n")
+        new.write_text(json.dumps(asdict(bounded)))
         new.replace(self._file)
 
     @contextmanager

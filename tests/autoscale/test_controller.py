@@ -146,11 +146,29 @@ def test_a_request_by_hand_is_done_once_and_within_the_bounds(scene: Scene, hand
         scene.scaling.ask_for_more(1)
     rounds(controller, watch, 3)
     assert hands.started == [2]
+    assert scene.broker.get(keys.SCALING_ASKED) == "3"  # until they serve
+    hands.made = 0
+    scene.worker("b@h"), scene.worker("c@h")
+    rounds(controller, watch, 3)
+    assert hands.started == [2]
     assert scene.broker.get(keys.SCALING_ASKED) is None
     assert scene.events() == ["insufficient_data", "disabled", "asked", "disabled"]
     assert scene.scaling.ask_for(1) == 1
     with pytest.raises(ScalingRefused, match="least 1"):
         scene.scaling.ask_for_more(-1)
+
+
+def test_a_request_is_not_met_by_one_that_never_comes(scene: Scene, hands: Hands, watch: Watch) -> None:
+    """What counted as starting when it was asked for is gone: it is asked for again."""
+    scene.worker("a@h")
+    hands.made = 1
+    controller = settled(scene, hands, watch)
+    scene.scaling.ask_for(2)
+    rounds(controller, watch, 2)
+    assert hands.started == []
+    hands.made = 0
+    rounds(controller, watch, 2)
+    assert hands.started == [1]
 
 
 def test_a_request_outlives_the_leader(scene: Scene, hands: Hands, watch: Watch) -> None:

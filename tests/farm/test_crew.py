@@ -12,7 +12,7 @@ import psutil
 import pytest
 from processes import PYTHON, Running, Site, until
 
-from echo_tasks.local.roster import Roster
+from echo_tasks.local.roster import Roster, Wanted
 from echo_tasks.settings import load
 
 pytestmark = pytest.mark.farm
@@ -59,10 +59,11 @@ def test_there_are_as_many_as_are_wanted_within_the_bounds(tmp_path: Path) -> No
     """The least at first; more when more are wanted, each under a name of its own; never more than may be."""
     with crew(tmp_path, FOR_LONG, MIN_INSTANCES="2") as small:
         small.until_there_are(2)
-        assert small.roster.wanted() == 2
+        assert small.roster.wanted() == Wanted(2)
         small.roster.change(+1)
         until(lambda: small.pids("small3"), "the third one")
-        small.roster.want(9)
+        small.roster.change(+9)
+        assert small.roster.wanted() == Wanted(4)
         small.until_there_are(4)
         assert {len(small.pids(f"small{number}")) for number in (1, 2, 3, 4)} == {1}
         assert "[2] pid " in small.running.text()
@@ -73,7 +74,7 @@ def test_a_number_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     with crew(tmp_path, FOR_LONG, MIN_INSTANCES="2") as small:
         small.until_there_are(2)
         file = tmp_path / "var" / "run" / "small.wanted"
-        for text in ("", "many\n"):
+        for text in ("", "[]", '{"count": "many", "leaving": []}'):
             file.write_text(text)
             assert small.roster.wanted() is None
         members = small.members()
@@ -98,15 +99,31 @@ def test_a_drained_member_is_not_missed(tmp_path: Path) -> None:
     """It ends with 0: one fewer is wanted, nobody takes its place, and its record goes."""
     with crew(tmp_path, LEAVES) as small:
         small.until_told("set")
-        small.roster.want(3)
+        small.roster.change(+2)
         small.until_told("set", 3)
         psutil.Process(small.pids("small2")[0]).send_signal(signal.SIGUSR1)
         small.until_told("small.2 was drained, and has left")
         small.until_there_are(2)
-        until(lambda: small.roster.wanted() == 2, "two are wanted")
+        until(lambda: small.roster.wanted() == Wanted(2), "two are wanted")
         assert not (tmp_path / "var" / "run" / "small.2.json").exists()
         small.roster.change(+1)
         until(lambda: len(small.pids("small2")) == 2, "the name is free again")
+
+
+def test_one_that_is_released_leaves_room_before_it_is_gone(tmp_path: Path) -> None:
+    """Told to drain and still at work, it is not one of those that are wanted: another one can be had meanwhile."""
+    with crew(tmp_path, LEAVES) as small:
+        small.until_told("set")
+        small.roster.change(+1)
+        small.until_told("set", 2)
+        node = small.roster.node(2)
+        small.roster.release(node), small.roster.release(node)
+        assert small.roster.wanted() == Wanted(1, (node,))
+        small.roster.change(+1)
+        until(lambda: small.pids("small3"), "another one")
+        psutil.Process(small.pids("small2")[0]).send_signal(signal.SIGUSR1)
+        small.until_there_are(2)
+        until(lambda: small.roster.wanted() == Wanted(2), "it is struck off, and counts no second time")
 
 
 def test_the_last_ones_place_is_taken(tmp_path: Path) -> None:
@@ -115,7 +132,7 @@ def test_the_last_ones_place_is_taken(tmp_path: Path) -> None:
         small.until_told("set")
         psutil.Process(small.pids("small1")[0]).send_signal(signal.SIGUSR1)
         until(lambda: len(small.pids("small1")) == 2, "another one")
-        assert small.roster.wanted() == 1
+        assert small.roster.wanted() == Wanted(1)
 
 
 def test_a_signal_to_stop_reaches_all_once_and_the_crew_waits_for_them(tmp_path: Path) -> None:
@@ -144,10 +161,10 @@ def test_one_that_cannot_run_beside_the_others_is_given_up(tmp_path: Path) -> No
     program = STEADY + "time.sleep(600) if me == 'small1' else sys.exit('no room')"
     with crew(tmp_path, program) as small:
         until(lambda: small.pids("small1"), "the first one")
-        small.roster.want(2)
+        small.roster.change(+1)
         small.until_told("small.2 is given up; none takes its place for 30 s")
-        assert small.roster.wanted() == 1
-        small.roster.want(2)
+        assert small.roster.wanted() == Wanted(1)
+        small.roster.change(+1)
         record = json.loads((tmp_path / "var" / "run" / "small.2.json").read_text())
         assert "no room" in record["verdict"]
         assert (len(small.pids("small1")), len(small.pids("small2"))) == (1, 5)

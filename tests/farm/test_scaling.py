@@ -16,9 +16,11 @@ import redis
 from processes import PYTHON, ROOT, Running, Site, until
 
 from echo_tasks import connections
+from echo_tasks.local.roster import WORKERS, Roster, Wanted
 from echo_tasks.messages import WorkerRecord
 from echo_tasks.registry import Registry
 from echo_tasks.scaling import Scaling
+from echo_tasks.settings import load
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(400)]
 
@@ -129,4 +131,4 @@ def test_a_killed_worker_is_the_crews_affair(tmp_path: Path, talkative: Path) ->
         until(lambda: [one.pid for one in farm.live()] not in ([], [before.pid]), "another one")
         (after,) = farm.live()
         assert after.node == before.node
-        assert (tmp_path / "var" / "run" / "worker.wanted").read_text() == "1\n"
+        assert Roster(WORKERS, load(farm.site.env)).wanted() == Wanted(1)
