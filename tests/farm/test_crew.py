@@ -64,6 +64,7 @@ def test_there_are_as_many_as_are_wanted_within_the_bounds(tmp_path: Path) -> No
         until(lambda: small.pids("small3"), "the third one")
         small.roster.change(+9)
         assert small.roster.wanted() == Wanted(4)
+        until(lambda: all(small.pids(f"small{number}") for number in (1, 2, 3, 4)), "each has begun")
         small.until_there_are(4)
         assert {len(small.pids(f"small{number}")) for number in (1, 2, 3, 4)} == {1}
         assert "[2] pid " in small.running.text()
