@@ -14,6 +14,7 @@ from echo_api import (
     memories,
     metering,
     problems,
+    services,
     sessions,
 )
 from echo_api.converters import CacheKey, JobId, SessionId
@@ -43,6 +44,6 @@ def build(settings: Settings | None) -> OpenAPI:
     app.extensions["farm"] = Farm.connect(settings or current())
     metering.install(app)
     problems.install(app)
-    for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, health):
+    for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, services, health):
         app.register_api(part.api)
     return app

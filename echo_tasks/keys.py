@@ -35,6 +35,9 @@ PUBLISHED = "echo:steps:published:"
 CLAIMED = "echo:steps:claimed"
 """Hash by lane: when the message was published, of all that were claimed, that was published last."""
 
+DIRECTS = "echo:steps:direct"
+"""Sorted set of the nodes whose own queues have been sent steps, by when that was last."""
+
 DEADLINES = "echo:jobs:deadlines"
 """Sorted set of the open jobs whose clients give them a time, by its end."""
 
@@ -74,6 +77,11 @@ def queue(step: str) -> str:
     return f"echo.{step}"
 
 
+def direct(node: str) -> str:
+    """Queue of a worker alone, for any step; scripts know it by this form (`lua/survey.lua`)."""
+    return f"echo.direct.{node}"
+
+
 def lists(queue: str) -> list[str]:
     """Lists: the messages of a queue that wait, by priority, the highest first, as kombu names them."""
     return [queue, *(f"{queue}\x06\x16{behind}" for behind in range(1, HIGHEST))]
@@ -87,6 +95,11 @@ def waiting(step: str, priority: int) -> str:
 def lane(step: str, priority: int) -> str:
     """Sorted set: steps whose messages were published with one priority and not claimed yet, by when they were."""
     return f"{PUBLISHED}{step}:{priority}"
+
+
+def direct_lane(node: str) -> str:
+    """Sorted set: steps that were published to a worker's own queue and not claimed yet, by when they were."""
+    return f"{PUBLISHED}direct:{node}"
 
 
 def of_steps() -> list[str]:
@@ -167,3 +180,8 @@ def idempotency(key: str) -> str:
 def worker(node: str) -> str:
     """String with a time to live: a worker's latest word about itself."""
     return f"echo:worker:{node}"
+
+
+def drain(node: str) -> str:
+    """String with a time to live: the worker is asked to take no new work, to finish what it has, and to end."""
+    return f"echo:drain:{node}"
