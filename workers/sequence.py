@@ -96,8 +96,8 @@ class Generation:
     """The engine's answer. `mean_logprob` is over the chosen tokens, by the model's own distribution.
 
     `cached_tokens` are those of the prompt whose state was known, and `cached_in` is the tier that had it, or `engine`
-    if that was another sequence's. `state`, where it was asked for and the answer was not cancelled, has seen the prompt
-    and the text, and nothing of a stop string or the end of the text.
+    if that was another sequence's. `state`, where it was asked for and the answer was not cancelled, has seen the
+    prompt and the text, and nothing of a stop string or the end of the text.
     """
 
     text: str
