@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import threading
 import time
@@ -24,6 +25,9 @@ from echo_tasks.telemetry import STEPS_ROUTED
 GOOD_FOR_S = 1.0
 """How long the workers' records are taken as they were read."""
 
+LATELY_S = 60.0
+"""The time in which a step that was sent comes to count a third of a new one."""
+
 log = logs.get(__name__)
 
 
@@ -44,17 +48,22 @@ class Router:
         client: redis.Redis,
         strategy: str,
         *,
+        here: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        """`here` is the worker that this process is, if it is one."""
         self._registry = Registry(client)
         self._strategy = strategy
+        self._here = here
         self._clock = clock
         self._chance = chance
         self._turns = itertools.count()
         self._route = script(client, "route")
         self._known = _Known()
         self._sent: dict[str, deque[float]] = defaultdict(deque)
+        self._lately: dict[str, float] = defaultdict(float)
+        self._faded_at = clock()
         self._lock = threading.Lock()  # guards all that is known and sent
 
     def route(self, job_id: str, steps: Sequence[str], session_id: str) -> dict[str, str]:
@@ -77,14 +86,28 @@ class Router:
             now = self._clock()
             if now - self._known.read_at >= GOOD_FOR_S:
                 self._known = self._read()
+            self._fade(now)
+            here = self._here if keys.INTEGRATION in steps else None
             chosen = {}
             for position, step in enumerate(steps):
-                candidates = [Candidate(worker, self._unknown_to(worker, now)) for worker in self._known.workers]
-                asked = Asked(session_id, len(steps) - position, next(self._turns), self._chance())
-                if node := choose(self._strategy, candidates, step, asked):
+                asked = Asked(session_id, len(steps) - position, here, next(self._turns), self._chance())
+                if node := choose(self._strategy, self._candidates(now), step, asked):
                     chosen[step] = node
                     self._sent[node].append(now)
+                    self._lately[node] += 1
         return chosen
+
+    def _candidates(self, now: float) -> list[Candidate]:
+        return [
+            Candidate(worker, self._unknown_to(worker, now), self._lately[worker.node])
+            for worker in self._known.workers
+        ]
+
+    def _fade(self, now: float) -> None:
+        share = math.exp((self._faded_at - now) / LATELY_S)
+        for node in self._lately:
+            self._lately[node] *= share
+        self._faded_at = now
 
     def _noted(self, job_id: str, chosen: dict[str, str]) -> dict[str, str]:
         flat = [part for pair in chosen.items() for part in pair]
@@ -97,6 +120,7 @@ class Router:
         now = self._clock()
         for node in set(self._sent) - {worker.node for worker in workers}:
             del self._sent[node]
+            self._lately.pop(node, None)
         return _Known(now, workers, {worker.node: now - (at - worker.seen_at) for worker in workers})
 
     def _unknown_to(self, worker: WorkerRecord, now: float) -> int:
@@ -110,6 +134,6 @@ class Router:
         return len(sent)
 
 
-def by_strategy(client: redis.Redis, strategy: str) -> Router | None:
-    """What sends steps by a strategy; None where they all go to the shared queues."""
-    return None if strategy == SHARED else Router(client, strategy)
+def by_strategy(client: redis.Redis, strategy: str, here: str | None = None) -> Router | None:
+    """What sends steps by a strategy, from a worker if it is one; None where they all go to the shared queues."""
+    return None if strategy == SHARED else Router(client, strategy, here=here)

@@ -31,10 +31,12 @@ _LEAST_CPU, _LEAST_MEMORY_BYTES, _LEAST_RESPONSE_S = 0.05, 1 << 20, 0.001
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A worker's record, and how many steps the chooser has sent there that the record cannot know of."""
+    """A worker's record, how many steps sent there it cannot know of, and how many were sent lately."""
 
     worker: WorkerRecord
     sent: int = 0
+    lately: float = 0.0
+    """The older a step, the less it counts."""
 
     @property
     def reported(self) -> int:
@@ -59,10 +61,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a strategy may go by: the session, how many of its steps are sent together, a count, and a random number."""
+    """What a strategy may go by: the session, how many of its steps are sent together, a count, and a random number.
+
+    `here` is the worker that has just run the job's other steps, if there were any.
+    """
 
     session_id: str = ""
     steps: int = 1
+    here: str | None = None
     turn: int = 0
     chance: float = 0.0
     """From 0 to 1."""
@@ -115,16 +121,28 @@ def _goodness(figures: Sequence[float]) -> list[float]:
 
 
 def _affinity(free: Sequence[Candidate], serving: Sequence[Candidate], asked: Asked) -> str | None:
-    """The first in the session's order that has room for all of its steps and, with them, no more than its share.
+    """Where the job's other steps were run; else the first in the session's order that has room for all of its steps.
 
-    Whoever has least may always take them. (Thaler and Ravishankar's rendezvous hashing; Mirrokni, Thorup and
+    One that has more than its share, at the moment and lately too, is passed over: a session that is sent elsewhere for
+    every chance crowd finds its state nowhere. (Thaler and Ravishankar's rendezvous hashing; Mirrokni, Thorup and
     Zadimoghaddam's bounded loads.)
     """
-    total = sum(one.load for one in serving) + asked.steps
-    least = min(one.load for one in serving) + asked.steps
-    bound = max(math.ceil(MOST_OF_MEAN * total / len(serving)), least)
-    able = [one for one in free if one.room >= min(asked.steps, one.worker.slots) and one.load + asked.steps <= bound]
-    return max((one.worker.node for one in able), key=lambda node: _rank(asked.session_id, node), default=None)
+    if asked.here in {one.worker.node for one in free}:
+        return asked.here
+    now, lately = [one.load for one in serving], [one.lately for one in serving]
+    able = [
+        one.worker.node
+        for one in free
+        if one.room >= min(asked.steps, one.worker.slots)
+        and (_is_fair(one.load, now, asked.steps) or _is_fair(one.lately, lately, asked.steps))
+    ]
+    return max(able, key=lambda node: _rank(asked.session_id, node), default=None)
+
+
+def _is_fair(load: float, loads: Sequence[float], more: int) -> bool:
+    """Whether a load and some more is within the bound; the least one always is."""
+    bound = math.ceil(MOST_OF_MEAN * (sum(loads) + more) / len(loads))
+    return load + more <= max(bound, min(loads) + more)
 
 
 def _rank(session_id: str, node: str) -> bytes:

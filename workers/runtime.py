@@ -88,7 +88,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         pace = Pace()
         vitals = Vitals(worker, loaded, pace, lambda: engine.generated)
         heartbeat = Heartbeat(Registry(impatient), worker.hostname, vitals, Draining(worker))
-        routes = router.by_strategy(impatient, self._settings.lb_strategy)
+        routes = router.by_strategy(impatient, self._settings.lb_strategy, worker.hostname)
         leases = Leases(StepLedger(impatient))
         reaping = Reaping(self._reaper(impatient, answers, routes))
         assembly.start()

@@ -49,20 +49,22 @@ def instances(site: Site) -> dict[str, dict[str, Any]]:
 
 
 def test_a_drained_worker_finishes_what_it_runs_and_ends(own: Site, broker: redis.Redis) -> None:
-    """Twice as many jobs as it has slots, a drain, another worker: every job is answered, each step was run once."""
+    """Twice as many jobs as it has slots, a drain, another worker: all are answered, each step was run once."""
     with own.worker(name="first") as first:
         until(lambda: own.get("/readyz").status == 200, "the farm is ready")
-        jobs = [submit(own, 1500) for _ in range(4)]
+        jobs = [submit(own, 600) for _ in range(4)]
         until(lambda: instances(own)["first@test"]["busy"] == 2, "it is busy")
         node = f"{SERVICE}/first@test"
         assert own.request("DELETE", node).json["status"] == "draining"
         assert instances(own)["first@test"]["status"] == "draining"
+        until(lambda: "worker drains" in first.text(), "it has heard")
+        held = {job_id for job_id in jobs if broker.hget(keys.job(job_id), "lease:memory")}
+        assert held, "the jobs are too short"
         with own.worker(name="second"):
             assert first.process.wait(120) == 0, first.text()
             assert [own.ended(job_id)["status"] for job_id in jobs] == ["succeeded"] * 4
             assert [broker.hget(keys.job(job_id), "deliveries:memory") for job_id in jobs] == ["1"] * 4
-            nodes = [broker.hget(keys.job(job_id), "node:memory") for job_id in jobs]
-            assert nodes.count("first@test") == 2, nodes
+            assert {broker.hget(keys.job(job_id), "node:memory") for job_id in held} == {"first@test"}
             assert list(instances(own)) == ["second@test"]
         assert "worker is drained" in first.text()
     assert not broker.exists(keys.drain("first@test"))
@@ -72,7 +74,7 @@ def test_a_drained_worker_finishes_what_it_runs_and_ends(own: Site, broker: redi
 def test_a_drain_outlives_the_broker(own: Site, broker: redis.Redis) -> None:
     """The worker connects anew and still takes nothing: what waits stays for others."""
     with own.worker(name="first") as first:
-        running = submit(own, 4000)
+        running = submit(own, 600)
         until(lambda: broker.hget(keys.job(running), "node:memory") == "first@test", "it runs")
         own.request("DELETE", f"{SERVICE}/first@test")
         until(lambda: "worker drains" in first.text(), "it has heard")
@@ -80,7 +82,6 @@ def test_a_drain_outlives_the_broker(own: Site, broker: redis.Redis) -> None:
         waiting = submit(own, 4)
         time.sleep(3)
         assert broker.hget(keys.job(waiting), "node:memory") is None
-        assert own.get(f"/api/jobs/{running}").json["status"] == "running"
         with own.worker(name="second"):
             assert own.ended(waiting)["status"] == "succeeded"
             assert own.ended(running)["status"] == "succeeded"

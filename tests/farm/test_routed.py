@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import Counter
@@ -115,6 +116,9 @@ def test_sessions_find_their_states_where_they_are_sent(tmp_path: Path) -> None:
         f"{len(told)} turns in {time.monotonic() - began:.1f} s: {len(warm) / len(follow_ups):.1%} of follow-ups warm "
         f"({dict(tiers)}), the busiest worker has {most:.2f} times the mean ({dict(served)})"
     )
+    if os.environ.get("R_DEBUG"):
+        for turn in told:
+            print({k: turn[k] for k in ("number", "node", "ended_at", "state_tier", "state_tokens", "past")})
     assert len(warm) >= 0.9 * len(follow_ups)
     assert most <= MOST_OF_MEAN
 
@@ -130,7 +134,8 @@ def talk(site: Site, session_id: str) -> list[dict[str, Any]]:
         }
         answer = site.post("/api/cognitive/process", body)
         assert answer.status == 200, answer.body
-        found = answer.json["cognitive_metadata"]["membranes"]["memory"]
+        metadata = answer.json["cognitive_metadata"]
+        found = metadata["membranes"]["memory"] | {"ended_at": metadata["processing_node"]}
         said.append({"number": number, "past": past} | found)
         past = found["state_tokens"]
     return said
