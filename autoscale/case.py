@@ -51,10 +51,21 @@ class Case:
         """Of the latest interval."""
         return averaged(self.memory.samples, self.policy.interval_s)
 
+    @property
+    def now(self) -> float:
+        """The demand of this moment."""
+        return self.memory.samples[-1].demand
+
     @cached_property
-    def burst(self) -> Sample:
-        """Of the fast lane's window."""
-        return averaged(self.memory.samples, self.policy.burst_s)
+    def ahead(self) -> float:
+        """What the demand will be when what is started now serves, if it goes on growing as it does."""
+        samples = self.memory.samples
+        since = samples[-1].at - self.policy.slope_s
+        first = next((one for one in reversed(samples[:-1]) if one.at <= since), samples[0])
+        if first.at == samples[-1].at:
+            return self.now
+        slope = (self.now - first.demand) / (samples[-1].at - first.at)
+        return self.now + max(0.0, slope) * self.policy.startup_s
 
     @property
     def utilisation(self) -> float:

@@ -9,7 +9,7 @@ then, and the window begins anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from autoscale.case import Case
@@ -73,10 +73,6 @@ def decide(
     memory = memory.of(policy, seen)
     case = Case(policy, memory, seen, floor, asked)
     desired, reason = next(verdict for rule in _RULES if (verdict := rule(case)))
-    if desired > case.current or reason is Reason.INSUFFICIENT_DATA:
-        memory = replace(memory, unrest_at=seen.at)
-    if case.is_due:
-        memory = memory.judged(policy)
     decision = Decision(
         at=seen.at,
         current=case.current,
@@ -88,7 +84,8 @@ def decide(
         oldest_s=seen.oldest_s,
         floor=floor,
     )
-    return decision, memory
+    is_unrest = desired > case.current or reason is Reason.INSUFFICIENT_DATA
+    return decision, memory.after(policy, decision.victims, is_due=case.is_due, is_unrest=is_unrest)
 
 
 Verdict = tuple[int, Reason]
@@ -123,10 +120,10 @@ def _disabled(case: Case) -> Verdict | None:
 
 
 def _burst(case: Case) -> Verdict | None:
-    """The fast lane: all that serve and start are not enough for what is there now."""
-    if case.is_new or case.share(case.burst.demand, case.current) <= case.policy.scale_up * 1.25:
+    """The fast lane: with all that start, something waits now."""
+    if case.is_new or case.share(case.now, case.current) <= min(1.0, case.policy.scale_up * 1.25):
         return None
-    return _grown(case, case.burst.demand, Reason.BURST)
+    return _grown(case, case.ahead, Reason.BURST)
 
 
 def _forecast(case: Case) -> Verdict | None:
@@ -140,7 +137,7 @@ def _between(case: Case) -> Verdict | None:
 
 def _busy(case: Case) -> Verdict | None:
     """The average is above the threshold, and what is there now is, too: a backlog that is gone needs nobody."""
-    demand = min(case.mean.demand, case.burst.demand)
+    demand = min(case.mean.demand, case.now)
     if case.share(demand, len(case.serving)) <= case.policy.scale_up:
         return None
     if case.share(demand, case.current) <= case.policy.scale_up:
@@ -181,10 +178,12 @@ def _steady(case: Case) -> Verdict:
     return case.current, Reason.STEADY
 
 
-def _grown(case: Case, demand: float, reason: Reason) -> Verdict:
+def _grown(case: Case, demand: float, reason: Reason) -> Verdict | None:
     """In one jump as far as needed."""
     enough = case.enough(demand)
-    return (enough, reason) if enough > case.current else (case.current, Reason.AT_MAX)
+    if enough > case.current:
+        return enough, reason
+    return (case.current, Reason.AT_MAX) if case.current >= case.policy.most else None
 
 
 _RULES: Sequence[Callable[[Case], Verdict | None]] = (

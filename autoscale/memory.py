@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from autoscale.observation import Observation
@@ -29,7 +30,7 @@ class Memory:
 
     def of(self, policy: Policy, seen: Observation) -> Memory:
         """What is to be remembered when this is seen next; what is older than an interval, or not older, is forgotten."""
-        if self.samples and not 0 < seen.at - self.samples[-1].at <= policy.interval_s:
+        if self.samples and not 0 < seen.at - self.samples[-1].at <= policy.stale_s:
             return Memory(slots=self.slots).of(policy, seen)
         serving = seen.serving
         slots = sum(instance.slots for instance in serving)
@@ -52,8 +53,16 @@ class Memory:
         awaited = [(node, at) for node, at in self.missing if node not in present and seen.at - at < policy.missing_s]
         return (*awaited, *vanished)
 
-    def judged(self, policy: Policy) -> Memory:
-        """The same, after the decision of an interval."""
-        now = self.samples[-1].at
-        recent = [peak for peak in self.peaks if peak.at > now - policy.stabilisation_s]
-        return replace(self, decided_at=now, peaks=(*recent, averaged(self.samples, policy.interval_s)))
+    def after(self, policy: Policy, victims: Iterable[str], *, is_due: bool, is_unrest: bool) -> Memory:
+        """The same after a decision: whom it lets go is not missed; its interval counts, and what is no calm."""
+        now, peaks = self.samples[-1].at, self.peaks
+        if is_due:
+            recent = [peak for peak in peaks if peak.at > now - policy.stabilisation_s]
+            peaks = (*recent, averaged(self.samples, policy.interval_s))
+        return replace(
+            self,
+            serving=self.serving.difference(victims),
+            peaks=peaks,
+            decided_at=now if is_due else self.decided_at,
+            unrest_at=now if is_unrest else self.unrest_at,
+        )

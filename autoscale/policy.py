@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class Policy:
     """Bounds, thresholds as shares of capacity, times in seconds.
 
-    `target` is the share that growth aims at, and that shrinking must not bring about; `burst_s` the window of the fast
-    lane; `stabilisation_s` the calm before each shrinking; `missing_s` how long an instance that vanished is counted as
-    if it were starting.
+    `target` is the share that growth aims at, and that shrinking must not bring about. `stabilisation_s` is the calm
+    before each shrinking. `startup_s` is what passes before an instance that is ordered serves, and `slope_s` the time
+    over which the fast lane takes the slope of the demand, to order what will be needed then. `missing_s` is how long an
+    instance that vanished is counted as if it were starting.
     """
 
     scale_up: float = 0.8
@@ -21,6 +22,12 @@ class Policy:
     interval_s: float = 30
     is_enabled: bool = True
     target: float = 0.6
-    burst_s: float = 4
     stabilisation_s: float = 300
+    startup_s: float = 5
+    slope_s: float = 4
     missing_s: float = 15
+
+    @property
+    def stale_s(self) -> float:
+        """Observations that are further apart do not make an average."""
+        return max(self.interval_s, 10.0)

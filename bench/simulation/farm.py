@@ -30,7 +30,7 @@ class Worker:
 class Farm:
     """A farm under a load, with so many workers from its first second on."""
 
-    def __init__(self, load: Load, service: Service, workers: int, places: int = 64) -> None:
+    def __init__(self, load: Load, service: Service, workers: int, places: int = 32) -> None:
         self._service = service
         self.state = events.fresh(load.at, load.work, places, service.tokens_per_s, service.redelivery_s)
         self._workers: dict[int, Worker] = {}
