@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -76,13 +75,13 @@ def taxi(path: Path, rng: np.random.Generator) -> Load:
 def bursts(rng: np.random.Generator, jobs: int = 20_000, per_s: float = 2.5, cv: float = 13.0) -> Load:
     """An hour with the burstiness of Azure's code service: Gamma inter-arrivals with a CV of 13."""
     at = np.cumsum(_gaps(rng, cv, jobs)) / per_s
-    return Load("gamma-cv13", at, _sizes(rng, jobs), float(at[-1]) + 1.0)
+    return Load("gamma-cv13", at, rng.exponential(MEAN_TOKENS, jobs), float(at[-1]) + 1.0)
 
 
-def poisson(rng: np.random.Generator, per_s: float, span_s: float) -> Load:
+def poisson(rng: np.random.Generator, per_s: float, span_s: float, tokens: float = MEAN_TOKENS) -> Load:
     """A constant rate of jobs of exponential size."""
     at = np.sort(rng.uniform(0.0, span_s, rng.poisson(per_s * span_s)))
-    return Load(f"poisson-{per_s:g}", at, _sizes(rng, len(at)), span_s)
+    return Load("poisson", at, rng.exponential(tokens, len(at)), span_s)
 
 
 def binned(name: str, rates: Floats, bin_s: float, cvs: Floats, rng: np.random.Generator) -> Load:
@@ -95,7 +94,7 @@ def binned(name: str, rates: Floats, bin_s: float, cvs: Floats, rng: np.random.G
         for within in [_within(rng, count, cv)]
     ]
     moments = np.concatenate(at)
-    return Load(name, moments, _sizes(rng, len(moments)), len(rates) * length_s)
+    return Load(name, moments, rng.exponential(MEAN_TOKENS, len(moments)), len(rates) * length_s)
 
 
 def _within(rng: np.random.Generator, count: float, cv: float) -> Floats:
@@ -111,6 +110,3 @@ def _gaps(rng: np.random.Generator, cv: float, count: int) -> Floats:
     """Inter-arrival times with a mean of one."""
     return rng.gamma(1 / cv**2, cv**2, count)
 
-
-def _sizes(rng: np.random.Generator, count: int) -> Floats:
-    return rng.exponential(MEAN_TOKENS, count)

@@ -10,17 +10,15 @@ from autoscale.observation import Observation
 
 
 class Echo:
-    """`autoscale.decision.decide`, as the controller calls it."""
+    """`autoscale.decision.decide`, called as the controller calls it; who is let go drains, however long that takes."""
 
     grace_s = math.inf
 
     def __init__(self, policy: Policy, name: str = "ours") -> None:
         self.name = name
         self._policy, self._memory = policy, Memory()
-        self.reasons: dict[str, int] = {}
 
     def change(self, seen: Observation) -> int | Sequence[str]:
         decision, self._memory = decide(self._policy, self._memory, seen)
-        if decision.desired > decision.current:
-            return decision.desired - decision.current
-        return decision.victims
+        grown = decision.desired - decision.current
+        return grown if grown > 0 else decision.victims

@@ -15,9 +15,18 @@ from bench.simulation.farm import Farm
 from bench.simulation.loads import Load
 from bench.simulation.service import Floats, Service
 
+TICK_S = 2.0
+"""How often the farm is looked at."""
+
+SLO_S = 2.0
+"""A job that has not begun by then has missed its objective; one whose worker was killed, too."""
+
+REVERSAL_S = 300.0
+"""Fewer so soon after more is a reversal."""
+
 
 class Scaler(Protocol):
-    """Decides about the size of a farm at every observation; `grace_s` is what those that it ends have to finish."""
+    """Sees the farm at every tick, and changes it; `grace_s` is what those that it ends have to finish."""
 
     name: str
     grace_s: float
@@ -28,9 +37,15 @@ class Scaler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a load. Shares are of 1, times in seconds; `trail` has a row of (second, workers, demand) a tick."""
+    """What came of a load.
 
-    waits: Floats
+    `waits_s` are from arrival to the first beginning, by job; `unmet` is the share of all the jobs' time that they waited;
+    `goodput` the share of jobs that met the objective; `worker_s` counts workers from order to end; `killed` those ended
+    with jobs that they had begun; `to_capacity_s` the longest time in which there were more jobs than slots that serve.
+    `trail` has a row a tick: second, workers, slots that serve, jobs that run or wait.
+    """
+
+    waits_s: Floats
     unmet: float
     goodput: float
     worker_s: float
@@ -42,44 +57,71 @@ class Outcome:
 
     @property
     def p50_s(self) -> float:
-        return float(np.percentile(self.waits, 50))
+        return float(np.percentile(self.waits_s, 50))
 
     @property
     def p99_s(self) -> float:
-        return float(np.percentile(self.waits, 99))
+        return float(np.percentile(self.waits_s, 99))
 
 
-REVERSAL_S = 300.0
+class _Changes:
+    """How often the farm grew and shrank, and how often the one soon after the other."""
+
+    def __init__(self) -> None:
+        self.count = self.reversals = 0
+        self._grown_at = -math.inf
+
+    def grew(self, at: float) -> None:
+        self.count += 1
+        self._grown_at = at
+
+    def shrank(self, at: float) -> None:
+        self.count += 1
+        self.reversals += at - self._grown_at < REVERSAL_S
+        self._grown_at = -math.inf
 
 
-def play(load: Load, service: Service, scaler: Scaler, workers: int = 1, tick_s: float = 2.0, slo_s: float = 2.0) -> Outcome:
-    """Play it to the end of the load; the jobs that are there then count as they are."""
-    farm = Farm(load, service, workers)
-    sizes, last_up, reversals, changes = [], -math.inf, 0, 0
-    for at in np.arange(0.0, load.span_s + tick_s, tick_s).tolist():
+def play(load: Load, service: Service, scaler: Scaler, workers: int = 1) -> Outcome:
+    """Play a load to its end, beginning with so many workers; jobs that are there at the end count as they are."""
+    farm, changes, trail = Farm(load, service, workers), _Changes(), []
+    for at in np.arange(0.0, load.span_s, TICK_S).tolist():
         farm.advance(at)
         seen = farm.observed()
-        sizes.append((at, len(seen.instances) + (seen.starting or 0), seen.demand))
+        slots = service.slots * len(seen.serving)
+        trail.append((at, len(seen.instances) + (seen.starting or 0), slots, seen.demand))
         change = scaler.change(seen)
         if isinstance(change, int):
-            farm.start(change)
-            changes += change > 0
-            last_up = at if change > 0 else last_up
+            if change:
+                farm.start(change)
+                changes.grew(at)
         elif change:
             farm.stop(change, scaler.grace_s)
-            changes += 1
-            reversals += at - last_up <= REVERSAL_S
-            last_up = -math.inf
-    return _outcome(farm.state, np.array(sizes), changes, reversals, slo_s, load.span_s)
+            changes.shrank(at)
+    farm.advance(load.span_s)
+    return _outcome(farm.state, changes, np.array(trail))
 
 
-def _outcome(state, trail, changes, reversals, slo_s, span_s):
-    now = state.sums[events.NOW]
-    came = state.counts[events.ARRIVED]
+def _outcome(state: events.State, changes: _Changes, trail: Floats) -> Outcome:
+    came, now = int(state.counts[events.ARRIVED]), float(state.sums[events.NOW])
     waits = np.minimum(state.began[:came], now) - state.arrives[:came]
-    met = (waits <= slo_s) & (state.cuts[:came] == 0)
-    waiting, running = state.sums[events.WAITING_S], state.sums[events.RUNNING_S]
+    waiting, running = float(state.sums[events.WAITING_S]), float(state.sums[events.RUNNING_S])
     return Outcome(
-        waits=waits, unmet=float(waiting / (waiting + running)), goodput=float(met.mean()),
-        worker_s=float(state.sums[events.WORKER_S]), changes=changes, reversals=reversals, killed=int(state.counts[events.KILLED]),
-        to_capacity_s=0.0, trail=trail)
+        waits_s=waits,
+        unmet=waiting / (waiting + running),
+        goodput=float(((waits <= SLO_S) & (state.cuts[:came] == 0)).mean()),
+        worker_s=float(state.sums[events.WORKER_S]),
+        changes=changes.count,
+        reversals=changes.reversals,
+        killed=int(state.counts[events.KILLED]),
+        to_capacity_s=_longest(trail[:, 3] > trail[:, 2]) * TICK_S,
+        trail=trail,
+    )
+
+
+def _longest(flags: Sequence[bool] | Floats) -> int:
+    """The length of the longest run of true ones."""
+    longest = run = 0
+    for flag in flags:
+        run = run + 1 if flag else 0
+        longest = max(longest, run)
+    return longest
