@@ -1,8 +1,9 @@
 """Ways to forecast, by name: each from every bin for the bin so many later, so that a backtest is the forecast itself.
 
-`(N,)` values, gaps NaN, give `(N + horizon,)` forecasts: entry j is made of values up to j - horizon only, and NaN where
-they do not say. Seasonal naive forecasts and a trend are a line of numpy each; statsmodels and prophet would bring scipy,
-pandas or a compiler of Stan for what the backtest then refuses, as it does on real traffic at horizons of minutes.
+`(N,)` values, gaps NaN, give `(N + horizon,)` forecasts: entry j is made of values up to j - horizon only, and NaN
+where they do not say. Seasonal naive forecasts and a trend are a line of numpy each; statsmodels and prophet would
+bring scipy, pandas or a compiler of Stan for what the backtest then refuses, as it does on real traffic at horizons of
+minutes.
 """
 
 from __future__ import annotations

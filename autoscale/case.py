@@ -21,7 +21,7 @@ class Case:
     memory: Memory
     seen: Observation
     floor: int
-    asked: int
+    asked: int | None
 
     @cached_property
     def serving(self) -> Sequence[Instance]:
@@ -29,7 +29,7 @@ class Case:
 
     @cached_property
     def coming(self) -> int:
-        """Instances that will serve without anything being done: those that start, or those that vanished for a moment."""
+        """Instances that will serve anyway: those that start, or those that have vanished for a moment."""
         return max(self.seen.starting or 0, len(self.memory.missing))
 
     @property

@@ -30,7 +30,6 @@ class Reason(StrEnum):
     FORECAST = "forecast"
     BELOW_MIN = "below_min"
     ABOVE_MAX = "above_max"
-    AT_MIN = "at_min"
     AT_MAX = "at_max"
     SCALE_DOWN = "scale_down"
     STABILISING = "stabilising"
@@ -62,13 +61,12 @@ class Decision:
 
 
 def decide(
-    policy: Policy, memory: Memory, seen: Observation, floor: int = 0, asked: int = 0
+    policy: Policy, memory: Memory, seen: Observation, floor: int = 0, asked: int | None = None
 ) -> tuple[Decision, Memory]:
     """The decision at a moment, and what to remember of it.
 
-    `floor` is the forecast's: it raises, and never lowers. `asked` are so many more or fewer that a person asked for:
-    granted as far as the bounds allow where the reason is ASKED, refused where it is AT_MIN or AT_MAX, and to be asked
-    again where it is INSUFFICIENT_DATA.
+    `floor` is the forecast's: it raises, and never lowers. `asked` is how many a person wants, to be asked until there
+    are so many: it is granted within the bounds, unless data are missing.
     """
     memory = memory.of(policy, seen)
     case = Case(policy, memory, seen, floor, asked)
@@ -96,15 +94,11 @@ def _unknown(case: Case) -> Verdict | None:
 
 
 def _asked(case: Case) -> Verdict | None:
-    """A person is heard before everything else, within the bounds."""
-    if not case.asked:
+    """A person is heard before everything else, within the bounds; what starts already cannot be called off."""
+    if case.asked is None:
         return None
-    wanted = case.current + case.asked
-    if case.asked > 0:
-        bounded = max(case.current, min(wanted, case.policy.most))
-        return (bounded, Reason.ASKED if bounded > case.current else Reason.AT_MAX)
-    bounded = min(case.current, max(wanted, case.policy.least, case.coming))
-    return (bounded, Reason.ASKED if bounded < case.current else Reason.AT_MIN)
+    wanted = max(case.policy.least, min(case.policy.most, case.asked))
+    return max(wanted, min(case.current, case.coming)), Reason.ASKED
 
 
 def _bounds(case: Case) -> Verdict | None:

@@ -29,7 +29,7 @@ class Memory:
     slots: float = 0.0
 
     def of(self, policy: Policy, seen: Observation) -> Memory:
-        """What is to be remembered when this is seen next; what is older than an interval, or not older, is forgotten."""
+        """With what is seen next; where too much time has passed since, or none, all before it is forgotten."""
         if self.samples and not 0 < seen.at - self.samples[-1].at <= policy.stale_s:
             return Memory(slots=self.slots).of(policy, seen)
         serving = seen.serving
@@ -47,7 +47,7 @@ class Memory:
         )
 
     def _missing(self, policy: Policy, seen: Observation) -> tuple[tuple[str, float], ...]:
-        """Nodes that served, and are gone without having drained: they come back, are replaced, or are given up in time."""
+        """Nodes that served and are gone without a drain: they come back, are replaced, or are given up in time."""
         present = {instance.node for instance in seen.instances}
         vanished = [(node, seen.at) for node in sorted(self.serving - present)]
         awaited = [(node, at) for node, at in self.missing if node not in present and seen.at - at < policy.missing_s]

@@ -11,8 +11,8 @@ class Policy:
 
     `target` is the share that growth aims at, and that shrinking must not bring about. `stabilisation_s` is the calm
     before each shrinking. `startup_s` is what passes before an instance that is ordered serves, and `slope_s` the time
-    over which the fast lane takes the slope of the demand, to order what will be needed then. `missing_s` is how long an
-    instance that vanished is counted as if it were starting.
+    over which the fast lane takes the slope of the demand, to order what will be needed then. `missing_s` is how long
+    an instance that vanished is counted as if it were starting.
     """
 
     scale_up: float = 0.8

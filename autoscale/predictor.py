@@ -1,8 +1,9 @@
-"""A forecast of the demand, as a floor under what is observed: in use only while it has lately been worth it.
+"""A forecast of the demand, as a floor under what is observed: trusted only while it has lately been worth it.
 
-Each candidate is scored over the latest week at the horizon that matters, the start-up time of a worker: with capacity for
-the larger of what was there and what it said, how much of the demand would have been unmet, and how much capacity idle.
-The yardstick is the last value with headroom, which needs no past. A candidate that does not beat it stays in the shadow.
+Each candidate is scored over the latest week at the horizon that matters, the start-up time of a worker: with capacity
+for the larger of what was there and what it said, how much of the demand would have been unmet, and how much capacity
+idle. The yardstick is the last value, or the last value with headroom, whichever does better: they need no past. What
+does not beat them stays in the shadow.
 """
 
 from __future__ import annotations
@@ -14,87 +15,97 @@ import numpy as np
 import numpy.typing as npt
 
 from autoscale.candidates import CANDIDATES, Floats, last
-from autoscale.history import DAY_S, WEEK_S, History
+from autoscale.past import DAY_S, WEEK_S, Past
 from autoscale.policy import Policy
 
-HEADROOM = 1.15
+HEADROOMS = (1.0, 1.15)
 UNMET_COSTS = 4.0
-"""Of idle capacity: the pinball loss of a capacity that should be enough in four bins of five."""
+"""Of idle capacity: as in the pinball loss of a capacity that is to be enough in four bins of five."""
 
-MARGIN = 0.98
+MARGIN = 0.95
 """What is hardly better than the yardstick is not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """Shares of the demand: that would have been unmet, and that capacity would have been idle; over so many bins."""
+class Backtest:
+    """How capacity would have done: the shares of the demand that were unmet, and idle, over so many bins."""
 
-    unmet: float
-    idle: float
-    bins: int
+    unmet: float = math.nan
+    idle: float = math.nan
+    bins: int = 0
 
     @property
     def loss(self) -> float:
-        return UNMET_COSTS * self.unmet + self.idle
+        """Infinite where nothing was tested."""
+        return UNMET_COSTS * self.unmet + self.idle if self.bins else math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The demand that is expected at a horizon by the best candidate, its score beside the yardstick's."""
+    """The demand at the horizon, by the candidate whose backtest is the best beside the yardstick's."""
 
-    candidate: str
-    horizon_s: float
     demand: float
-    score: Score
-    yardstick: Score
-    is_in_use: bool
+    horizon_s: float
+    candidate: str = "last"
+    backtest: Backtest = Backtest()
+    yardstick: Backtest = Backtest()
+
+    @property
+    def score(self) -> float:
+        """The loss in the yardstick's: below 1 the past is worth something; infinite where it was not tested."""
+        if not self.backtest.bins or not self.yardstick.loss:
+            return math.inf
+        return self.backtest.loss / self.yardstick.loss
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it may be a floor: otherwise it is only shown."""
+        return self.score < MARGIN
 
     def floor(self, policy: Policy, slots: float) -> int:
-        """The instances of so many slots that the demand needs; 0 in the shadow."""
-        if not self.is_in_use or slots <= 0:
+        """The instances of so many slots that the demand takes; 0 in the shadow."""
+        if not self.is_trusted or slots <= 0:
             return 0
-        return max(0, min(policy.most, math.ceil(self.demand / (policy.target * slots))))
+        return min(policy.most, math.ceil(self.demand / (policy.target * slots)))
 
 
-NOTHING = Score(math.nan, math.nan, 0)
-
-
-def forecast(history: History, startup_s: float) -> Forecast:
-    """What the history says of the time at which a worker that is started now serves. Never raises: at worst the last value."""
-    horizon, day = history.bins(startup_s), history.bins(DAY_S)
-    values = np.asarray(history.demand, dtype=np.float64)
-    values = np.where(np.isfinite(values) & (values >= 0), values, np.nan)
+def forecast(past: Past, startup_s: float) -> Forecast:
+    """What the past says of the time at which a worker that is started now serves; at worst, the last value."""
+    horizon, day = past.bins(startup_s), past.bins(DAY_S)
+    values = np.array(past.demand)
     if not np.isfinite(values).any():
-        return Forecast("last", horizon * history.bin_s, 0.0, NOTHING, NOTHING, False)
+        return Forecast(0.0, horizon * past.bin_s)
     now = last(values, horizon)
-    scored = max(1, history.bins(WEEK_S))
-    best = Forecast("last", horizon * history.bin_s, float(now[-1]), NOTHING, NOTHING, False)
+    best = Forecast(float(now[-1]), horizon * past.bin_s)
     for name, candidate in CANDIDATES.items():
-        said = _bounded(candidate(values, horizon, day), values)
-        judged = np.isfinite(said[: len(values)]) & np.isfinite(now[: len(values)]) & np.isfinite(values)
-        judged[: max(0, len(values) - scored)] = False
-        score = _score(values, np.fmax(now, said)[: len(values)], judged)
-        yardstick = _score(values, now[: len(values)] * HEADROOM, judged)
-        is_worth_it = score.bins >= day and score.loss < MARGIN * yardstick.loss
-        if math.isfinite(said[-1]) and _ratio(score, yardstick) < _ratio(best.score, best.yardstick):
-            best = Forecast(name, horizon * history.bin_s, float(said[-1]), score, yardstick, is_worth_it)
+        said = np.clip(candidate(values, horizon, day), 0.0, 2 * np.nanmax(values))
+        if not math.isfinite(said[-1]):
+            continue
+        judged = _judged(values, now, said, past.bins(WEEK_S))
+        found = Forecast(
+            float(said[-1]),
+            horizon * past.bin_s,
+            name,
+            _backtest(values, np.fmax(now, said), judged, day),
+            min((_backtest(values, now * share, judged, day) for share in HEADROOMS), key=lambda one: one.loss),
+        )
+        best = min(best, found, key=lambda one: one.score)
     return best
 
 
-def _bounded(said: Floats, values: Floats) -> Floats:
-    """Without what no trend may say: less than nothing, or more than twice what ever was."""
-    return np.clip(said, 0.0, 2 * np.nanmax(values))
+def _judged(values: Floats, now: Floats, said: Floats, window: int) -> npt.NDArray[np.bool_]:
+    """The bins of the window in which all is known."""
+    known = np.isfinite(values) & np.isfinite(now[: len(values)]) & np.isfinite(said[: len(values)])
+    known[: max(0, len(values) - window)] = False
+    return known
 
 
-def _score(values: Floats, capacity: Floats, judged: npt.NDArray[np.bool_]) -> Score:
-    demand, capacity = values[judged], capacity[judged]
+def _backtest(values: Floats, capacity: Floats, judged: npt.NDArray[np.bool_], least: int) -> Backtest:
+    """Of a capacity by bin; nothing, where fewer bins than the least are known, or there was no demand."""
+    demand, had = values[judged], capacity[: len(values)][judged]
     total = float(demand.sum())
-    if not total:
-        return Score(math.nan, math.nan, 0)
-    unmet = float(np.maximum(0.0, demand - capacity).sum()) / total
-    return Score(unmet, float(np.maximum(0.0, capacity - demand).sum()) / total, len(demand))
-
-
-def _ratio(score: Score, yardstick: Score) -> float:
-    """How the losses compare; infinite where nothing was scored."""
-    return score.loss / yardstick.loss if score.bins and yardstick.loss else math.inf
+    if len(demand) < least or total <= 0:
+        return Backtest()
+    short = float(np.maximum(0.0, demand - had).sum())
+    over = float(np.maximum(0.0, had - demand).sum())
+    return Backtest(short / total, over / total, len(demand))

@@ -18,8 +18,8 @@ from bench.simulation.loads import Load
 from bench.simulation.matching import TOLERANCE, Dial, Match, dialled
 from bench.simulation.ours import Echo
 from bench.simulation.peers import CeleryAutoscaler, Hpa, Keda, PlusMinusOne, RayServe
-from bench.simulation.plot import draw
 from bench.simulation.play import SLO_S, TICK_S, Outcome, Scaler, play
+from bench.simulation.plot import draw, is_installed
 from bench.simulation.service import Service
 
 FILL = 0.7
@@ -48,6 +48,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--plot", type=Path, help="draw each load there, a PNG each: PLOT-LOAD.png")
     parser.add_argument("--json", type=Path, help="write what was measured there, too")
     options = parser.parse_args(arguments)
+    if options.plot and not is_installed():
+        parser.error("--plot needs matplotlib: pip install -e '.[bench]'")
     service = Service(slots=options.slots, startup_s=options.startup_s)
     bench = Bench(service, options.most)
     print(f"{described()}\n{bench.described}\n")
@@ -56,9 +58,9 @@ def main(arguments: Sequence[str]) -> None:
         if not options.only or load.name in options.only:
             rows += bench.compare(load.filling(FILL, options.most, service), options.plot)
     print(verdicts(rows))
-    levels = bench.constant(options.days, options.seed) if options.days else []
+    levels = bench.constant(options.days, options.seed) if options.days else ()
     if options.json:
-        measured = {"rows": [row.measured for row in rows], "constant": levels}
+        measured = {"rows": [row.measured for row in rows], "constant": list(levels)}
         options.json.write_text(json.dumps(measured))
 
 
@@ -135,8 +137,8 @@ class Bench:
         service = self._service
         return (
             f"{self._least} to {self._most} workers of {service.slots} slots, {service.full_tokens_per_s:.0f} tokens/s "
-            f"with all of them, {service.startup_s:g} s to start; looked at every {TICK_S:g} s; the heaviest five minutes of "
-            f"each load take {FILL:.0%} of all; the objective is to begin within {SLO_S:g} s"
+            f"with all of them, {service.startup_s:g} s to start, seen every {TICK_S:g} s; the heaviest five minutes "
+            f"of each load take {FILL:.0%} of all; the objective is to begin within {SLO_S:g} s"
         )
 
     def compare(self, load: Load, plot: Path | None) -> list[Row]:
@@ -144,7 +146,7 @@ class Bench:
         print(f"\n**{load.name}**: {len(load.at)} jobs in {load.span_s / 3600:.1f} h\n\n{HEADER}")
         print(_line("ours, as by default", self._ours(load, Policy(least=self._least, most=self._most))))
         dial = Dial(lambda target: self._ours(load, dialled(target, self._least, self._most)))
-        rows, drawn = [], []
+        rows = []
         for peer in PEERS:
             scaler = peer(self._least, self._most, self._service)
             theirs = play(load, self._service, scaler)
@@ -152,15 +154,15 @@ class Bench:
             print(_line(scaler.name, theirs))
             print(_line(f"ours at its price, target {row.ours.target:.3f}", row.ours.outcome), flush=True)
             rows.append(row)
-            drawn += [(scaler.name, theirs), (f"ours, target {row.ours.target:.2f}", row.ours.outcome)]
         if plot:
-            draw(plot.with_name(f"{plot.stem}-{load.name}.png"), load, drawn)
+            pairs = [(row.peer, row.theirs, row.ours.outcome) for row in rows]
+            draw(plot.with_name(f"{plot.stem}-{load.name}.png"), load, pairs)
         return rows
 
     def _ours(self, load: Load, policy: Policy) -> Outcome:
         return play(load, self._service, Echo(replace(policy, startup_s=self._service.startup_s)))
 
-    def constant(self, days: float, seed: int) -> list[Mapping[str, float]]:
+    def constant(self, days: float, seed: int) -> Sequence[Mapping[str, float]]:
         """Constant loads, at shares of what all workers can do, as the policy is by default."""
         print(f"\nConstant loads, {days:g} simulated days each, as by default:\n\n{HEADER}")
         measured = []
@@ -191,10 +193,14 @@ def _figures(outcome: Outcome) -> Mapping[str, float]:
     return {name: getattr(outcome, name) for name in names}
 
 
+VERDICTS = """
+| beside | loads | both lower | of these, nobody waits at p99 | the rest within 5 % | price within 2 % | verdict |
+|---|---|---|---|---|---|---|"""
+
+
 def verdicts(rows: Sequence[Row]) -> str:
     """For each peer: on how many loads both figures are lower at its price, and whether the rest is near."""
-    lines = ["\n| beside | loads | both lower | of these, nobody waits at p99 | the rest within 5 % | price within 2 % | verdict |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [VERDICTS]
     for peer in dict.fromkeys(row.peer for row in rows):
         of = [row for row in rows if row.peer == peer]
         lower = sum(row.is_lower for row in of)

@@ -16,8 +16,8 @@ NONE, STARTING, SERVING, DRAINING = range(4)
 """What a worker's place holds."""
 
 ARRIVED, BEGUN, SENT_BACK, BACK, TAKEN_AGAIN, TAKINGS, KILLED, DONE = range(8)
-"""`counts`: jobs that came; of those, that were taken in their turn; jobs that killed workers held, that of those are in
-the queue again, and that were taken again; takings; workers that were killed with jobs; jobs that ended."""
+"""`counts`: jobs that came; of those, that were taken in their turn; jobs that killed workers held, that of those are
+in the queue again, and that were taken again; takings; workers that were killed with jobs; jobs that ended."""
 
 NOW, WAITING_S, RUNNING_S, WORKER_S, SLOT_S = range(5)
 """`sums`: the time, and integrals over it: of jobs that wait and that run, of workers, of slots that take jobs."""
@@ -27,8 +27,8 @@ class State(NamedTuple):
     """All that changes, in arrays: of jobs `(J,)`, of workers' places `(W,)`, of their slots `(W, S)`.
 
     A worker shares its speed among its jobs alike, so it is enough to know how many tokens each of its rows has got
-    (`progress`, as of `since`), and at what progress each job ends (`ends`). `back` is a ring of jobs whose workers were
-    killed, by the time at which the queue has them again.
+    (`progress`, as of `since`), and at what progress each job ends (`ends`). `back` is a ring of jobs whose workers
+    were killed, by the time at which the queue has them again.
     """
 
     arrives: Floats
@@ -191,7 +191,7 @@ def _leave(s: State, place: int) -> None:
 
 @compiled
 def _take(s: State, at: float) -> None:
-    """Workers with free slots take what waits, those sent back first; who has waited longest takes next, as with BRPOP."""
+    """Workers with free slots take what waits, jobs sent back first; who has waited longest takes, as with BRPOP."""
     while s.counts[BACK] > s.counts[TAKEN_AGAIN] or s.counts[ARRIVED] > s.counts[BEGUN]:
         place = -1
         for worker in range(len(s.phase)):
@@ -204,7 +204,7 @@ def _take(s: State, at: float) -> None:
 
 
 @compiled
-def _taken(s: State) -> int:
+def _taken(s: State) -> Any:
     """The job that is next in the queue, out of it."""
     if s.counts[BACK] > s.counts[TAKEN_AGAIN]:
         s.counts[TAKEN_AGAIN] += 1

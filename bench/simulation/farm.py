@@ -68,12 +68,6 @@ class Farm:
     def _present(self) -> Sequence[Worker]:
         return [self._workers[place] for place in np.flatnonzero(self.state.phase != events.NONE).tolist()]
 
-    @property
-    def starting(self) -> Sequence[str]:
-        """The workers that have been ordered and do not serve yet, the latest first."""
-        starting = [worker for worker in self._present if self.state.phase[worker.place] == events.STARTING]
-        return [worker.node for worker in sorted(starting, key=lambda worker: -worker.number)]
-
     def observed(self) -> Observation:
         """What the broker would tell."""
         counts = self.state.counts.tolist()

@@ -109,4 +109,3 @@ def _within(rng: np.random.Generator, count: float, cv: float) -> Floats:
 def _gaps(rng: np.random.Generator, cv: float, count: int) -> Floats:
     """Inter-arrival times with a mean of one."""
     return rng.gamma(1 / cv**2, cv**2, count)
-

@@ -54,8 +54,8 @@ class Dial:
     def matching(self, worker_s: float) -> Match:
         """The position within the tolerance that is met first on the way from the default; else the nearest price.
 
-        A higher target mostly costs less, not always. So the way is a grid, finer by bisection where the price is crossed
-        or nearly reached.
+        A higher target mostly costs less, not always. So the way is a grid, finer by bisection where the price is
+        crossed or nearly reached.
         """
         best = self._at(DEFAULT, worker_s)
         for match in self._way(best):

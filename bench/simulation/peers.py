@@ -27,17 +27,17 @@ class _Means:
         return sum(value for _, value in self._readings) / len(self._readings)
 
 
-def _newest(seen: Observation, count: int, starting: Sequence[str] = ()) -> Sequence[str]:
+def _newest(seen: Observation, count: int) -> Sequence[str]:
     """As a ReplicaSet ranks pods: those that have been ready for the shortest time go first."""
     order = sorted(seen.serving, key=lambda one: -one.started_at)
     return [one.node for one in order[:count]]
 
 
 class Hpa:
-    """Kubernetes' HorizontalPodAutoscaler on the busy share of slots, target 80 %: `ceil(ready * utilisation / target)`.
+    """Kubernetes' HorizontalPodAutoscaler on the busy share of slots, target 80 %: `ceil(ready * share / target)`.
 
-    Tolerance 10 %, each 15 s; up by at most four pods or 100 % in 15 s, down to the highest recommendation of 300 s; pods
-    that are not ready count as idle on the way up. A pod has 30 s to end (terminationGracePeriodSeconds).
+    Tolerance 10 %, each 15 s; up by at most four pods or 100 % in 15 s, down to the highest recommendation of 300 s;
+    pods that are not ready count as idle on the way up. A pod has 30 s to end (terminationGracePeriodSeconds).
     Source: pkg/controller/podautoscaler/{replica_calculator,horizontal}.go; the metric is the mean of its 15 s.
     """
 
@@ -90,7 +90,8 @@ class Keda(Hpa):
     """KEDA's scaler of a Redis list, listLength 5: it hands `ceil(LLEN / 5)` to the HPA, whose windows and limits hold.
 
     The length is that of what waits: what workers have taken is not in the list.
-    Source: pkg/scalers/redis_scaler.go; an external metric of AverageValue, replica_calculator.go GetExternalPerPodMetricReplicas.
+    Source: pkg/scalers/redis_scaler.go; an external metric of AverageValue, replica_calculator.go
+    GetExternalPerPodMetricReplicas.
     """
 
     name = "KEDA list"
@@ -98,9 +99,6 @@ class Keda(Hpa):
     def __init__(self, least: int, most: int, list_length: float = 5.0) -> None:
         super().__init__(least, most)
         self._list_length = list_length
-
-    def change(self, seen: Observation) -> int | Sequence[str]:
-        return super().change(seen)
 
     def _wanted(self, mean: float, seen: Observation, current: int) -> int:
         usage = seen.ready / (self._list_length * current) if current else math.inf
@@ -110,9 +108,9 @@ class Keda(Hpa):
 class RayServe:
     """Ray Serve's policy: ongoing and queued requests over target_ongoing_requests, in the mean of 30 s.
 
-    `desired = ceil(current + factor * (total / target - current))`, both factors 1; it has to be so for 30 s before there
-    are more and for 600 s before there are fewer. target_ongoing_requests is 2 of max_ongoing_requests 5 by default,
-    that is 40 % of a worker's slots. A replica has 20 s to end (graceful_shutdown_timeout_s).
+    `desired = ceil(current + factor * (total / target - current))`, both factors 1; it has to be so for 30 s before
+    there are more and for 600 s before there are fewer. target_ongoing_requests is 2 of max_ongoing_requests 5 by
+    default, that is 40 % of a worker's slots. A replica has 20 s to end (graceful_shutdown_timeout_s).
     Source: python/ray/serve/autoscaling_policy.py, config.py; counters kept in seconds (as since #62331).
     """
 
@@ -145,8 +143,8 @@ class CeleryAutoscaler:
 
     A slot is a process here: capacity is ordered in whole workers. Reserved are at most `most` times the slots times
     worker_prefetch_multiplier (4). Idle processes go, and none that works.
-    Source: celery/worker/autoscale.py 5.7: `maybe_scale` at each message, AUTOSCALE_KEEPALIVE 30 s since the last growth
-    and since the last task was received.
+    Source: celery/worker/autoscale.py 5.7: `maybe_scale` at each message, AUTOSCALE_KEEPALIVE 30 s since the last
+    growth and since the last task was received.
     """
 
     name = "Celery"
@@ -174,8 +172,9 @@ class CeleryAutoscaler:
 class PlusMinusOne:
     """The original document's: each 30 s one more above 80 % of average utilisation, one fewer below 30 %.
 
-    Whom it ends is not said; Compose ends the latest, which has 10 s. Utilisation is the mean of the interval, busy slots.
-    Source: the document, "Auto-Scaling Configuration"; its load balancer's check_auto_scaling, without a cooldown.
+    Whom it ends is not said; Compose ends the latest, which has 10 s. Utilisation is the mean of the interval, busy
+    slots. Source: the document, "Auto-Scaling Configuration"; its load balancer's check_auto_scaling, without a
+    cooldown.
     """
 
     name = "plus-or-minus-one"

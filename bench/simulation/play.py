@@ -39,10 +39,10 @@ class Scaler(Protocol):
 class Outcome:
     """What came of a load.
 
-    `waits_s` are from arrival to the first beginning, by job; `unmet` is the share of all the jobs' time that they waited;
-    `goodput` the share of jobs that met the objective; `worker_s` counts workers from order to end; `killed` those ended
-    with jobs that they had begun; `to_capacity_s` the longest time in which there were more jobs than slots that serve.
-    `trail` has a row a tick: second, workers, slots that serve, jobs that run or wait.
+    `waits_s` are from arrival to the first beginning, by job; `unmet` is the share of all the jobs' time that they
+    waited; `goodput` the share of jobs that met the objective; `worker_s` counts workers from order to end; `killed`
+    those ended with jobs that they had begun; `to_capacity_s` the longest time in which there were more jobs than
+    slots that serve. `trail` has a row a tick: second, workers, slots that serve, jobs that run or wait.
     """
 
     waits_s: Floats
@@ -113,12 +113,12 @@ def _outcome(state: events.State, changes: _Changes, trail: Floats) -> Outcome:
         changes=changes.count,
         reversals=changes.reversals,
         killed=int(state.counts[events.KILLED]),
-        to_capacity_s=_longest(trail[:, 3] > trail[:, 2]) * TICK_S,
+        to_capacity_s=_longest((trail[:, 3] > trail[:, 2]).tolist()) * TICK_S,
         trail=trail,
     )
 
 
-def _longest(flags: Sequence[bool] | Floats) -> int:
+def _longest(flags: Sequence[bool]) -> int:
     """The length of the longest run of true ones."""
     longest = run = 0
     for flag in flags:

@@ -19,7 +19,7 @@ READ_PER_S = 2062.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A worker: its slots, what it does in a second by how many of them are busy, and how long it takes to begin and end.
+    """A worker: its slots, what it does in a second by how many of them are busy, and how long it takes to begin.
 
     `slots` is the default of ECHO_SLOTS, `startup_s` the time from the order to the first heartbeat, `redelivery_s`
     what passes until the steps of a killed worker are given to another one.
@@ -36,7 +36,7 @@ class Service:
         rows = np.arange(self.slots + 1)
         known, rates = zip(*self.decoded_per_s, strict=True)
         whole = np.interp(rows, (0, *known), (0.0, *rates))
-        return np.divide(whole, rows, out=np.zeros(self.slots + 1), where=rows > 0)
+        return np.asarray(whole / np.maximum(rows, 1), dtype=np.float64)
 
     @property
     def full_tokens_per_s(self) -> float:
@@ -44,5 +44,5 @@ class Service:
         return float(self.tokens_per_s[self.slots] * self.slots)
 
     def work(self, read: Floats, decoded: Floats) -> Floats:
-        """Jobs' sizes in decoded tokens: a prompt's tokens count for the share of the time that they take, batch full."""
+        """Jobs' sizes in decoded tokens: a prompt's tokens count by the time that they take, the batch being full."""
         return decoded + read * (self.full_tokens_per_s / READ_PER_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sightings import SLOTS, calm, decided, seen
 
 from autoscale.decision import Decision, Memory, Policy, Reason, decide
+from autoscale.observation import Observation
 
 POLICY = Policy()
 
@@ -41,7 +43,7 @@ def test_steady_growth_is_answered_once_an_interval() -> None:
     grown = [decision for decision in decisions if decision.desired > decision.current]
     assert {decision.reason for decision in grown} == {Reason.SCALE_UP}
     assert {decision.desired for decision in grown} == {3}
-    assert [later.at - earlier.at for earlier, later in zip(grown, grown[1:], strict=False)] == [30.0] * (len(grown) - 1)
+    assert {later.at - earlier.at for earlier, later in pairwise(grown)} == {POLICY.interval_s}
 
 
 def test_a_calm_window_lets_one_go_and_a_shorter_one_none() -> None:
@@ -93,7 +95,7 @@ def test_a_disabled_controller_keeps_the_bounds_and_hears_people() -> None:
     policy = replace(POLICY, is_enabled=False, least=1)
     decisions, memory = decided(policy, [seen(2.0 * step, 8, ready=50) for step in range(40)])
     assert reasons(decisions) == {Reason.DISABLED}
-    asked, _ = decide(policy, memory, seen(80, 8), asked=1)
+    asked, _ = decide(policy, memory, seen(80, 8), asked=2)
     assert (asked.desired, asked.reason) == (2, Reason.ASKED)
     repaired, _ = decide(policy, memory, seen(80))
     assert (repaired.current, repaired.reason) == (1, Reason.DISABLED), "one that vanished is waited for"
@@ -102,16 +104,17 @@ def test_a_disabled_controller_keeps_the_bounds_and_hears_people() -> None:
 
 
 def test_what_a_person_asks_for_is_granted_within_the_bounds() -> None:
-    """One more, one fewer by draining, at the bounds neither; what was added by hand is not taken back for a window."""
-    more, memory = decide(POLICY, Memory(), seen(0, 0, 0), asked=1)
+    """More at once, fewer by draining, never beyond the bounds; what was added by hand stays for a window."""
+    more, memory = decide(POLICY, Memory(), seen(0, 0, 0), asked=3)
     assert (more.desired, more.reason) == (3, Reason.ASKED)
     later, _ = decided(POLICY, calm(POLICY, 0, 0, 0, span_s=290, since=2), memory)
     assert Reason.SCALE_DOWN not in reasons(later)
-    fewer, _ = decide(POLICY, Memory(), seen(0, 3, 0), asked=-1)
-    assert (fewer.desired, fewer.reason, fewer.victims) == (1, Reason.ASKED, ["w1"])
-    assert decide(POLICY, Memory(), seen(0, 3), asked=-1)[0].reason is Reason.AT_MIN
-    assert decide(POLICY, Memory(), seen(0, *[1] * 10), asked=1)[0].reason is Reason.AT_MAX
-    assert decide(POLICY, Memory(), seen(0, 1, starting=None), asked=1)[0].reason is Reason.INSUFFICIENT_DATA
+    fewer, _ = decide(POLICY, Memory(), seen(0, 3, 0, 5, 4), asked=2)
+    assert (fewer.desired, fewer.reason, fewer.victims) == (2, Reason.ASKED, ["w1", "w0"])
+    assert decide(POLICY, Memory(), seen(0, 3, 3), asked=0)[0].desired == POLICY.least
+    assert decide(POLICY, Memory(), seen(0, 3, 3), asked=99)[0].desired == POLICY.most
+    assert decide(POLICY, Memory(), seen(0, 3, starting=3), asked=1)[0].victims == ["w0"], "three are coming"
+    assert decide(POLICY, Memory(), seen(0, 1, starting=None), asked=2)[0].reason is Reason.INSUFFICIENT_DATA
 
 
 def test_where_it_is_unknown_what_starts_the_farm_stays() -> None:
@@ -202,7 +205,7 @@ policies = st.builds(
 )
 
 
-def run(policy: Policy, steps: list[tuple[float, list[int], int, int | None, float]], floor: int, asked: int) -> list:
+def run(policy: Policy, steps: list, floor: int, asked: int | None) -> list[tuple[Observation, Decision]]:
     at, memory, made = 0.0, Memory(), []
     for gap, workers, ready, starting, oldest_s in steps:
         at += gap
@@ -212,8 +215,8 @@ def run(policy: Policy, steps: list[tuple[float, list[int], int, int | None, flo
     return made
 
 
-@given(policies, sightings, st.integers(0, 20), st.integers(-2, 2))
-def test_a_change_never_leads_out_of_the_bounds(policy: Policy, steps: list, floor: int, asked: int) -> None:
+@given(policies, sightings, st.integers(0, 20), st.one_of(st.none(), st.integers(0, 12)))
+def test_a_change_never_leads_out_of_the_bounds(policy: Policy, steps: list, floor: int, asked: int | None) -> None:
     """A decision moves towards the bounds or stays within them."""
     for _, decision in run(policy, steps, floor, asked):
         if decision.desired > decision.current:
@@ -225,7 +228,7 @@ def test_a_change_never_leads_out_of_the_bounds(policy: Policy, steps: list, flo
 @given(policies, sightings, st.integers(0, 20))
 def test_victims_are_as_many_as_are_too_many_and_the_idlest(policy: Policy, steps: list, floor: int) -> None:
     """Nobody who works is drained while somebody idle stays, and nobody twice."""
-    for sighting, decision in run(policy, steps, floor, 0):
+    for sighting, decision in run(policy, steps, floor, None):
         assert len(decision.victims) == max(0, decision.current - decision.desired)
         work = {instance.node: instance.busy for instance in sighting.serving}
         stay = [count for node, count in work.items() if node not in decision.victims]
@@ -236,7 +239,7 @@ def test_victims_are_as_many_as_are_too_many_and_the_idlest(policy: Policy, step
 def test_only_calm_shrinks_and_by_one(policy: Policy, steps: list) -> None:
     """Without a person and above no bound, at most one goes, and never within a window of growth or of a beginning."""
     unrest = None
-    for sighting, decision in run(policy, steps, 0, 0):
+    for sighting, decision in run(policy, steps, 0, None):
         unrest = sighting.at if unrest is None or decision.desired > decision.current else unrest
         if decision.reason is Reason.ABOVE_MAX:
             continue
@@ -248,7 +251,7 @@ def test_only_calm_shrinks_and_by_one(policy: Policy, steps: list) -> None:
 @given(sightings)
 def test_unknown_starting_changes_nothing(steps: list) -> None:
     """What cannot be known is not guessed."""
-    for sighting, decision in run(POLICY, steps, 0, 0):
+    for sighting, decision in run(POLICY, steps, 0, None):
         if sighting.starting is None:
             assert decision.desired == decision.current
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes import ROOT
 
-PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "training", "bench")
+PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "autoscale", "training", "bench")
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
