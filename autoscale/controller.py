@@ -6,18 +6,20 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import mean
 
 import redis
 
-from autoscale import deciding, forecast, recording
+from autoscale import deciding, recording
 from autoscale.acting import Acting
 from autoscale.actuators import Actuator
 from autoscale.decision import Decision, Memory, Policy, decide
-from autoscale.forecast import Forecaster
-from autoscale.keeping import MOST_BINS, Bin, Filling, Kept
+from autoscale.keeping import BIN_S, MOST_BINS, Bin, Filling, Kept
 from autoscale.leadership import Leadership
 from autoscale.observation import Observation
 from autoscale.observing import Observer, Seen
+from autoscale.past import Past
+from autoscale.predictor import Forecast, forecast
 from autoscale.recording import Recorder
 from autoscale.startups import Startups
 from echo_tasks import logs, recovery, telemetry
@@ -38,6 +40,7 @@ UNKNOWN_STARTUP_S = 60.0
 """How far ahead a forecast looks until a start-up was measured."""
 
 Decide = Callable[[Policy, Memory, Observation, int], tuple[Decision, Memory]]
+Foresee = Callable[[Past, float], Forecast]
 
 log = logs.get(__name__)
 
@@ -63,7 +66,7 @@ class Controller:
         name: str,
         actuator_name: str,
         decides: Decide = decide,
-        foresees: Forecaster = forecast.none,
+        foresees: Foresee = forecast,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy
@@ -81,6 +84,7 @@ class Controller:
         self._bins: Sequence[Bin] = ()
         self._memory = Memory()
         self._floor = 0
+        self._startup_s: float | None = None
         self._leads = False
         self._last_at = self._in_touch_since = clock()
         self.standing = Standing()
@@ -110,6 +114,7 @@ class Controller:
             self._memory, self._filling, self._floor = Memory(), Filling(), 0
             self._recorder.forget()
             self._bins = self._kept.read()
+            self._startup_s = self._startups.usual_s()
         if self._leads and not leads:
             log.warning("controller stands by: another one leads", controller=self._leadership.name)
         self._leads = leads
@@ -134,7 +139,8 @@ class Controller:
     def _decision(self, now: Observation, asked: int | None) -> Decision:
         """The policy's, unless somebody has asked for a number by hand. Neither decides on half an observation."""
         if asked is None or now.starting is None:
-            decision, self._memory = self._decides(self._policy, self._memory, now, self._floor)
+            policy = replace(self._policy, startup_s=self._startup_s or self._policy.startup_s)
+            decision, self._memory = self._decides(policy, self._memory, now, self._floor)
             return decision
         decision = deciding.asked(now, asked, self._policy)
         if len(now.serving) == decision.desired and not now.starting:
@@ -153,9 +159,9 @@ class Controller:
         self._look_ahead(now)
 
     def _look_ahead(self, now: Observation) -> None:
-        startup_s = self._startups.usual_s()
-        foreseen = self._foresees(self._bins, now.at, startup_s or UNKNOWN_STARTUP_S)
+        self._startup_s = self._startups.usual_s()
+        past = Past.of(BIN_S, ((one.begins_at, one.demand) for one in self._bins))
+        foreseen = self._foresees(past, self._startup_s or UNKNOWN_STARTUP_S)
         slots = [instance.slots for instance in now.serving]
-        wanted = foreseen.demand / self._policy.scale_up / (sum(slots) / len(slots)) if slots else 0.0
-        self._floor = min(math.ceil(wanted), self._policy.most) if foreseen.is_trusted else 0
-        recording.gauge_forecast(foreseen, self._floor, startup_s or 0.0)
+        self._floor = foreseen.floor(self._policy, mean(slots)) if slots else 0
+        recording.gauge_forecast(foreseen, self._floor, self._startup_s or 0.0)

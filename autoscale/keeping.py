@@ -1,7 +1,8 @@
-"""The load of the past, in bins of time: kept in the broker, so that a forecast outlives its controller."""
+"""The load of the past, kept in the broker bin by bin, so that a forecast outlives its controller."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import redis
@@ -10,13 +11,12 @@ from autoscale.observation import Observation
 from echo_tasks import keys
 from echo_tasks.connections import broker_faults
 
-BIN_S = 60
+BIN_S = 60.0
 
 KEPT_S = 15 * 86400
 """The same time last week, and a week before that to try a forecast on."""
 
-
-MOST_BINS = KEPT_S // BIN_S
+MOST_BINS = round(KEPT_S / BIN_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Kept:
 class Filling:
     """The bin that is being filled."""
 
-    _begins_at: float = float("nan")
+    _begins_at: float = math.nan
     _samples: list[int] = field(default_factory=list)
     _arrived_before: int = 0
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autoscale.decision import Decision, Policy, Reason
-from autoscale.forecast import Forecast
 from autoscale.observation import Observation
+from autoscale.predictor import Forecast
 from echo_tasks import logs, telemetry
 from echo_tasks.messages import ScalingEvent, ScalingState
 from echo_tasks.scaling import Scaling

@@ -15,6 +15,7 @@ from echo_api import (
     metering,
     problems,
     scaling,
+    services,
     sessions,
 )
 from echo_api.converters import CacheKey, JobId, SessionId
@@ -44,6 +45,6 @@ def build(settings: Settings | None) -> OpenAPI:
     app.extensions["farm"] = Farm.connect(settings or current())
     metering.install(app)
     problems.install(app)
-    for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, scaling, health):
+    for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, services, scaling, health):
         app.register_api(part.api)
     return app

@@ -19,7 +19,7 @@ from echo_api.intake import Intake
 from echo_api.values import Values
 from echo_api.wakeups import Wakeups
 from echo_api.workforce import Workforce
-from echo_tasks import connections, keys
+from echo_tasks import connections, keys, router
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -73,7 +73,8 @@ class Farm:
             broker, retention_s=retention_s, session_s=session_s, bounds=bounds, backlog=BacklogBounds.of(settings)
         )
         sessions = Sessions(broker, retention_s=retention_s, session_s=session_s, bounds=bounds)
-        registry, publisher = Registry(broker), Publisher(settings.broker)
+        registry = Registry(broker)
+        publisher = Publisher(settings.broker, router=router.by_strategy(broker, settings.lb_strategy))
         assembly = Assembly(
             policy=settings.eviction_policy,
             store=connections.hasty(settings.store),

@@ -35,6 +35,9 @@ PUBLISHED = "echo:steps:published:"
 CLAIMED = "echo:steps:claimed"
 """Hash by lane: when the message was published, of all that were claimed, that was published last."""
 
+DIRECTS = "echo:steps:direct"
+"""Sorted set of the nodes whose own queues have been sent steps, by when that was last."""
+
 DEADLINES = "echo:jobs:deadlines"
 """Sorted set of the open jobs whose clients give them a time, by its end."""
 
@@ -93,6 +96,11 @@ WORKERS = "echo:workers"
 def queue(step: str) -> str:
     """Queue of a step, which is also its routing key."""
     return f"echo.{step}"
+
+
+def direct(node: str) -> str:
+    """Queue of a worker alone, for any step; scripts know it by this form (`lua/survey.lua`)."""
+    return f"echo.direct.{node}"
 
 
 def lists(queue: str) -> list[str]:

@@ -142,6 +142,12 @@ class Settings(BaseModel):
         32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"
     )
 
+    lb_strategy: Literal["shared", "round_robin", "least_connections", "weighted", "affinity"] = Field(
+        "shared",
+        description="which worker a step goes to: whichever takes it from the shared queue, each in turn, the least "
+        "busy, by CPU, memory and response time, or the one that knows the session",
+    )
+
     max_retry_attempts: int = Field(
         3, ge=1, le=100, description="times that a step is tried which fails in passing, or of which its workers die"
     )

@@ -58,7 +58,8 @@ ENGINE_STEP_SECONDS = Histogram(
 
 STEPS_REQUEUED = Counter(
     "echo_steps_requeued_total",
-    "Steps that the reaper had published again, by cause: lease (it died), message (it was lost), due (it is retried).",
+    "Steps that the reaper had published again, by cause: lease (it died), message (it was lost), due (it is retried), "
+    "direct (the worker that it waited for was gone or full).",
     ["cause"],
 )
 JOBS_GIVEN_UP = Counter("echo_jobs_given_up_total", "Jobs that the reaper put on the dead-letter list.")
@@ -69,6 +70,7 @@ LEASES_LOST = Counter(
 STATE_LOOKUPS = Counter(
     "echo_state_lookups_total", "Prompts whose beginnings were looked up, by result: hit or miss.", ["result"]
 )
+STATE_HITS = Counter("echo_state_hits_total", "Prompts whose beginning was known, by the tier that knew it.", ["tier"])
 STATE_TOKENS_REUSED = Counter("echo_state_tokens_reused_total", "Tokens of prompts that needed no prefill.")
 STATES_KEPT = Counter("echo_states_kept_total", "States that were handed over to be kept.")
 STATES_DROPPED = Counter("echo_states_dropped_total", "States that were not kept, since too many waited to be.")
@@ -108,8 +110,13 @@ SCALING_FORECAST = Gauge(
 )
 SCALING_FORECAST_SCORE = Gauge(
     "echo_scaling_forecast_score_ratio",
-    "How the forecast does in its backtest beside the last value; above 1 is better.",
+    "Loss of the forecast in its backtest, in that of the last value with headroom; below 1 is better.",
 )
 SCALING_FORECAST_FLOOR = Gauge(
     "echo_scaling_forecast_floor_instances", "Workers that the forecast asks for; 0 for none."
+)
+STEPS_ROUTED = Counter(
+    "echo_steps_routed_total",
+    "Steps published, by queue: direct (one worker's) or shared, where LB_STRATEGY chooses.",
+    ["queue"],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from scene import Hands, Scene, Watch, a_controller, rounds
 
-from autoscale.forecast import Forecast
 from autoscale.keeping import BIN_S, KEPT_S, Bin, Filling, Kept
 from autoscale.observation import Observation
+from autoscale.past import Past
+from autoscale.policy import Policy
+from autoscale.predictor import Backtest, Forecast
 from autoscale.startups import Startups
 
 
@@ -25,7 +29,7 @@ def test_a_bin_is_over_when_the_next_one_begins() -> None:
 def test_bins_are_kept_for_their_time_and_read_in_order(scene: Scene) -> None:
     """Whoever writes one again, after another leader, replaces it."""
     kept = Kept(scene.broker)
-    old, first, second = (Bin(begins, 1.5, 7) for begins in (0.0, float(BIN_S), float(KEPT_S) + BIN_S))
+    old, first, second = (Bin(begins, 1.5, 7) for begins in (0.0, BIN_S, KEPT_S + BIN_S))
     for one in (old, second, first, second):
         kept.add(one)
     kept.add(Bin(second.begins_at, 2.25, 8))
@@ -49,14 +53,14 @@ def test_start_up_times_are_from_the_request_to_the_first_word(scene: Scene) -> 
 
 def test_a_forecast_is_made_of_the_past_and_counts_when_it_is_trusted(scene: Scene) -> None:
     """It looks as far ahead as a worker takes to start; untrusted it asks for nobody."""
-    Kept(scene.broker).add(Bin(60.0, 1.0, 1))
     scene.worker("a@h", slots=4)
     asked: list[tuple[int, float]] = []
     trusted = [False]
 
-    def foresees(past: object, at: float, ahead_s: float) -> Forecast:
-        asked.append((len(past), ahead_s))  # type: ignore[arg-type]
-        return Forecast(demand=9.0, score=1.2, is_trusted=trusted[0])
+    def foresees(past: Past, ahead_s: float) -> Forecast:
+        asked.append((len(past.demand), ahead_s))
+        yardstick = Backtest(0.2, 0.2, 9) if trusted[0] else Backtest(0.05, 0.05, 9)
+        return Forecast(9.0, ahead_s, "yesterday", Backtest(0.1, 0.1, 9), yardstick)
 
     hands, watch = Hands(scene), Watch()
     controller = a_controller(scene, hands, watch, foresees=foresees)
@@ -65,6 +69,7 @@ def test_a_forecast_is_made_of_the_past_and_counts_when_it_is_trusted(scene: Sce
     for minute, is_trusted in ((1, False), (2, True)):
         trusted[0] = is_trusted
         controller._remember(Observation(now.at + 60 * minute, now.instances, 0, 0, 0, 0.0, 0))
-    assert asked == [(2, 60.0), (3, 60.0)]
+    assert asked == [(1, 60.0), (2, 60.0)]
     rounds(controller, watch)
-    assert hands.started == [2]
+    floor = Policy(most=4)
+    assert hands.started == [math.ceil(9.0 / (floor.target * 4)) - 1]
