@@ -13,7 +13,8 @@ usage: ./quick-start.sh COMMAND
   stop             stop the farm; no process is left
   restart          stop, then start
   status           what runs, whether it is ready, and what was restarted
-  logs [process]   the log of all, or of: broker store api worker flower
+  logs [process]   the log of all, or of: broker store api worker controller flower
+  scale N          have N workers, and wait until they serve; from MIN_INSTANCES to MAX_INSTANCES
   test [options]   run the tests; options go to pytest
   help             this text
 
@@ -61,7 +62,7 @@ command=${1:-help}
 [[ $# -gt 0 ]] && shift
 case $command in
   start | restart) install; in_venv echo_tasks.local.control "$command" "$@" ;;
-  stop | status | logs)
+  stop | status | logs | scale)
     if [[ ! -x $VENV/bin/python ]]; then
       echo "The farm does not run: it was never installed."
       [[ $command == stop ]]

@@ -21,14 +21,15 @@ class Instance:
 class Observation:
     """The farm at a moment; times are seconds of the broker's clock.
 
-    `starting`: instances that were asked for and have not announced themselves. `ready`: messages that wait, over all
-    queues and priorities. `delivered`: messages that workers have taken and not begun. `oldest_s`: how long the oldest
-    of the waiting has waited. `arrived`: jobs accepted so far, a count that only grows.
+    `starting`: instances that were asked for and have not announced themselves; None where that, or more, is unknown.
+    `ready`: messages that wait, over all queues and priorities. `delivered`: messages that workers have taken and not
+    begun. `oldest_s`: how long the oldest of the waiting has waited. `arrived`: jobs accepted so far, a count that only
+    grows.
     """
 
     at: float
     instances: Sequence[Instance]
-    starting: int
+    starting: int | None
     ready: int
     delivered: int
     oldest_s: float

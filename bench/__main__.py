@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import cache, engine, farm, faults, fsync, model, prefixes, resume, states, versions
+from bench import cache, engine, farm, faults, fsync, model, prefixes, resume, scaling, states, versions
 
 _BY_NAME = {
     "cache": cache.main,
@@ -15,6 +15,7 @@ _BY_NAME = {
     "model": model.main,
     "prefixes": prefixes.main,
     "resume": resume.main,
+    "scaling": scaling.main,
     "states": states.main,
     "versions": versions.main,
 }

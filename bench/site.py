@@ -54,10 +54,14 @@ class Site:
 
 @contextmanager
 def farm(folder: Path, settings: Mapping[str, str], checkout: Path = ROOT) -> Iterator[Site]:
-    """A farm with these settings, of the code in a checkout; it has stopped when the block ends."""
-    ports = {name: _free_port() for name in ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT")}
+    """A farm of the code in a checkout, with these settings, and one worker unless they say otherwise.
+
+    It has stopped when the block ends.
+    """
+    names = ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT")
+    ports = {name: _free_port() for name in names}
     env = os.environ | {name: str(port) for name, port in ports.items()}
-    env |= {"ECHO_VAR": str(folder / "var"), "PYTHONPATH": str(checkout), **settings}
+    env |= {"ECHO_VAR": str(folder / "var"), "PYTHONPATH": str(checkout), "AUTO_SCALING_ENABLED": "false", **settings}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
 
     def control(verb: str) -> None:

@@ -14,6 +14,8 @@ from echo_api import (
     memories,
     metering,
     problems,
+    scaling,
+    services,
     sessions,
 )
 from echo_api.converters import CacheKey, JobId, SessionId
@@ -43,6 +45,6 @@ def build(settings: Settings | None) -> OpenAPI:
     app.extensions["farm"] = Farm.connect(settings or current())
     metering.install(app)
     problems.install(app)
-    for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, health):
+    for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, services, scaling, health):
         app.register_api(part.api)
     return app

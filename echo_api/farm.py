@@ -19,7 +19,7 @@ from echo_api.intake import Intake
 from echo_api.values import Values
 from echo_api.wakeups import Wakeups
 from echo_api.workforce import Workforce
-from echo_tasks import connections, keys
+from echo_tasks import connections, keys, router
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -29,6 +29,7 @@ from echo_tasks.letters import DeadLetters
 from echo_tasks.memories import Memories
 from echo_tasks.publishing import Publisher
 from echo_tasks.registry import Registry
+from echo_tasks.scaling import Scaling
 from echo_tasks.sessions import SessionBounds, Sessions
 from echo_tasks.settings import Settings
 
@@ -53,6 +54,7 @@ class Farm:
     letters: DeadLetters
     events: Events
     registry: Registry
+    scaling: Scaling
     intake: Intake
     workforce: Workforce
     wakeups: Wakeups
@@ -71,7 +73,8 @@ class Farm:
             broker, retention_s=retention_s, session_s=session_s, bounds=bounds, backlog=BacklogBounds.of(settings)
         )
         sessions = Sessions(broker, retention_s=retention_s, session_s=session_s, bounds=bounds)
-        registry, publisher = Registry(broker), Publisher(settings.broker)
+        registry = Registry(broker)
+        publisher = Publisher(settings.broker, router=router.by_strategy(broker, settings.lb_strategy))
         assembly = Assembly(
             policy=settings.eviction_policy,
             store=connections.hasty(settings.store),
@@ -100,6 +103,7 @@ class Farm:
             letters=DeadLetters(broker, ledger, dispatcher),
             events=Events(broker),
             registry=registry,
+            scaling=Scaling(broker),
             intake=Intake(ledger, publisher, dispatcher),
             workforce=workforce,
             wakeups=Wakeups(settings.broker),

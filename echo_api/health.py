@@ -27,7 +27,7 @@ def livez() -> Any:
 
 @api.get("/readyz")
 def readyz() -> Any:
-    """Ready: the broker takes writes, the store answers, every queue has a live worker with its model; else 503."""
+    """Ready: the broker takes writes, the store answers, every queue has a live worker that takes work; else 503."""
     checks = _checks(farm())
     ready = all(check["ok"] for check in checks.values())
     return {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
@@ -73,7 +73,7 @@ def _pings(farm: Farm) -> str:
 
 def _covered(farm: Farm) -> str:
     workers = farm.registry.live()
-    served = {queue for worker in workers for queue in worker.queues}
+    served = {queue for worker in workers if not worker.draining for queue in worker.queues}
     if missing := [queue for step in keys.STEPS if (queue := keys.queue(step)) not in served]:
         raise LookupError(f"no live worker for {', '.join(missing)}")
     return f"{len(workers)} live"

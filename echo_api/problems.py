@@ -14,11 +14,13 @@ from cache.tier import TierFault
 from echo_tasks import logs
 from echo_tasks.errors import (
     BrokerUnavailable,
+    ControllerAway,
     FarmFull,
     IdempotencyConflict,
     JobNotFound,
     LetterNotFound,
     MembraneFull,
+    ScalingRefused,
     SessionBusy,
     SessionExists,
     SessionLimitReached,
@@ -135,6 +137,8 @@ def install(app: Flask) -> None:
     app.register_error_handler(
         TurnNotKept, lambda e: response(422, str(e), errors=[FieldError(field="turn", message=str(e))])
     )
+    app.register_error_handler(ControllerAway, lambda e: unavailable(str(e)))
+    app.register_error_handler(ScalingRefused, lambda e: response(400 if e.is_bound else 409, str(e)))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(BrokerUnavailable, _broker_unavailable)
     app.register_error_handler(TierFault, lambda e: unavailable(f"the cache cannot do that now: {e}"))

@@ -78,5 +78,5 @@ class Dispatcher:
                 return True
         elif waited:
             self._ledger.go_alone(turn.job_id)
-        self._publisher.publish(turn.job_id, turn.membranes, turn.priority)
+        self._publisher.publish(turn.job_id, turn.membranes, turn.priority, turn.session_id)
         return False

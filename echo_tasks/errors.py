@@ -14,7 +14,10 @@ EchoError
 ├── SessionExists            a session of that name is there already
 ├── SessionLimitReached      as many sessions are live as may be
 ├── SessionBusy              a job of the session is open, and what was asked has to wait for its end
+├── ControllerAway           no controller is there to have more or fewer workers
+├── ScalingRefused           there are as many, or as few, workers as may be, or nobody scales them
 ├── TurnNotKept              a turn that the session has not had yet, or that was trimmed away
+├── ActuatorError            what starts and drains workers failed, or half succeeded
 └── GenerationError          the engine could not answer one request
     ├── RequestRejected      the request can never be answered: asking again will not help
     ├── DeadlineExceeded     the request was not answered in its time
@@ -156,6 +159,25 @@ class TurnNotKept(EchoError):
         self.turn = turn
         self.first = first
         self.last = last
+
+
+class ActuatorError(EchoError):
+    """The platform that runs the workers did not do what it was asked for, or not all of it; the message says what."""
+
+
+class ControllerAway(EchoError):
+    """No controller leads: nobody would take the request up."""
+
+    def __init__(self) -> None:
+        super().__init__("no controller is there to take that up")
+
+
+class ScalingRefused(EchoError):
+    """So many workers there cannot be; `is_bound` tells whether that is for a bound, `least` or `most`."""
+
+    def __init__(self, reason: str, *, is_bound: bool) -> None:
+        super().__init__(reason)
+        self.is_bound = is_bound
 
 
 class GenerationError(EchoError):

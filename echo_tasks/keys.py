@@ -35,6 +35,9 @@ PUBLISHED = "echo:steps:published:"
 CLAIMED = "echo:steps:claimed"
 """Hash by lane: when the message was published, of all that were claimed, that was published last."""
 
+DIRECTS = "echo:steps:direct"
+"""Sorted set of the nodes whose own queues have been sent steps, by when that was last."""
+
 DEADLINES = "echo:jobs:deadlines"
 """Sorted set of the open jobs whose clients give them a time, by its end."""
 
@@ -59,6 +62,27 @@ def awaiting(membrane: str) -> str:
     return f"{OPEN_JOBS}:{membrane}"
 
 
+ACCEPTED = f"{OPEN_JOBS}:accepted"
+"""Counter: the jobs that were ever accepted. Scripts know it by this form."""
+
+CONTROLLER = "echo:scaling:controller"
+"""String with a time to live: which controller leads."""
+
+SCALING_STATE = "echo:scaling:state"
+"""String with a time to live: what the leading controller sees and wants, as JSON."""
+
+SCALING_ASKED = "echo:scaling:asked"
+"""String with a time to live: how many workers somebody has asked for by hand."""
+
+SCALING_EVENTS = "echo:scaling:events"
+"""Stream: what the controllers decided, and why, the latest ones."""
+
+SCALING_HISTORY = "echo:scaling:history"
+"""Sorted set: the load of the past weeks, a member a bin of time, by when the bin began."""
+
+STARTUPS = "echo:scaling:startups"
+"""List: how many seconds the latest workers took from being asked for to their first word, the latest first."""
+
 SESSIONS = "echo:sessions"
 """Sorted set of the live sessions that count, by the moment until which they live; `inf` while a job is open."""
 
@@ -77,6 +101,11 @@ def queue(step: str) -> str:
     return f"echo.{step}"
 
 
+def direct(node: str) -> str:
+    """Queue of a worker alone, for any step; scripts know it by this form (`lua/survey.lua`)."""
+    return f"echo.direct.{node}"
+
+
 def lists(queue: str) -> list[str]:
     """Lists: the messages of a queue that wait, by priority, the highest first, as kombu names them."""
     return [queue, *(f"{queue}\x06\x16{behind}" for behind in range(1, HIGHEST))]
@@ -90,6 +119,11 @@ def waiting(step: str, priority: int) -> str:
 def lane(step: str, priority: int) -> str:
     """Sorted set: steps whose messages were published with one priority and not claimed yet, by when they were."""
     return f"{PUBLISHED}{step}:{priority}"
+
+
+def direct_lane(node: str) -> str:
+    """Sorted set: steps that were published to a worker's own queue and not claimed yet, by when they were."""
+    return f"{PUBLISHED}direct:{node}"
 
 
 def of_steps() -> list[str]:
@@ -170,3 +204,8 @@ def idempotency(key: str) -> str:
 def worker(node: str) -> str:
     """String with a time to live: a worker's latest word about itself."""
     return f"echo:worker:{node}"
+
+
+def drain(node: str) -> str:
+    """String with a time to live: the worker is asked to take no new work, to finish what it has, and to end."""
+    return f"echo:drain:{node}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -284,18 +285,99 @@ class DeadLetter(Stored):
     at: float
 
 
-class WorkerRecord(Stored):
-    """A live worker's word about itself; it is gone when the record's time to live has passed."""
+class ScalingState(Stored):
+    """What the leading controller sees and wants, at a moment of the broker's clock.
 
-    node: str
-    pid: int
-    queues: list[str]
+    `desired`: workers that there are to be; of these there are `serving`, and `starting` that have not said a word
+    yet; `draining` are those that go. Shares are of the slots that serve.
+    """
+
+    controller: str
+    at: float
+    actuator: str
+    is_enabled: bool
+    least: int
+    most: int
+    desired: int
+    serving: int
+    starting: int
+    draining: int
+    reason: str
+    utilisation: float
+    fault: str = Field("", description="what the actuator failed with, as long as it does")
+
+
+class ScalingEvent(Stored):
+    """What a controller decided, with what it was made of; or a fault of its actuator's. `at` is by the broker's clock.
+
+    `current`: workers that serve or start. `busy`, `delivered` and `ready` are steps that are run, taken and not begun,
+    and waiting. `floor`: workers that the forecast asks for; 0 for none.
+    """
+
+    at: float
+    controller: str
+    reason: str
+    current: int
+    desired: int
+    utilisation: float
+    victims: list[str] = Field(default_factory=list, description="nodes to be drained")
+    serving: int
+    starting: int
+    draining: int
     slots: int
+    busy: int
+    delivered: int
+    ready: int
+    oldest_s: float
+    arrived: int
+    floor: int = 0
+    error: str = ""
+
+
+def _clamped(low: float, high: float) -> AfterValidator:
+    """What is said beyond the bounds counts as said at them; what is no number, as the lower one."""
+
+    def clamp(value: Any) -> Any:
+        return type(value)(low if math.isnan(value) else min(max(value, low), high))
+
+    return AfterValidator(clamp)
+
+
+MOST_SLOTS = 1024
+
+StepCount = Annotated[int, _clamped(0, MOST_SLOTS)]
+Count = Annotated[int, _clamped(0, 2**53)]
+Amount = Annotated[float, _clamped(0, 1e9)]
+
+
+class WorkerRecord(Stored):
+    """A live worker's word about itself; it is gone when the record's time to live has passed.
+
+    `started_at` and `seen_at` are stamped by the broker's clock, the latter with each heartbeat. A record with more
+    slots than a worker can have is none; of the other figures only what is sane counts.
+    """
+
+    node: str = Field(min_length=1)
+    pid: int
+    host: str = ""
+    queues: list[str]
+    slots: int = Field(ge=0, le=MOST_SLOTS)
+    busy: StepCount = Field(0, description="steps that it runs")
+    waiting: StepCount = Field(0, description="steps delivered to it that it has not begun")
+    tokens_per_s: Amount = Field(0.0, description="generated, over the last seconds")
+    mean_service_s: Amount = Field(0.0, description="of a step, of late; 0: it has answered none")
+    answered: Count = Field(0, description="steps that it has answered")
+    failed: Count = Field(0, description="of those, the ones whose answer is an error")
+    cpu: Amount = Field(0.0, description="share of one core; 1.0 is one core busy")
+    memory_bytes: Count = Field(0, description="resident")
     model_id: str = Field(description="tells the model's weights and vocabulary apart from any other's")
     answers_id: str = Field(description="tells apart all that decides an answer: model, number format, templates")
     model_name: str
     version: str
+    metrics_address: str = Field("", description="host and port of its metrics; empty: it has none")
+    draining: bool = Field(False, description="it takes no new work, and ends when it has finished what it holds")
     started_at: float
+    seen_at: float = 0.0
     initial_states: list[str] = Field(default_factory=list, description="names of the tuned states it offers")
     stalled_s: float = Field(
         0, description="since it last took a message, while its queues had some and it had room; its watchdog's figure"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from kombu import Exchange, Queue
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError
 from kombu.pools import producers
 
@@ -12,6 +13,7 @@ from echo_tasks import addresses, keys, tasks
 from echo_tasks.celery import app
 from echo_tasks.connections import reason_of
 from echo_tasks.errors import BrokerUnavailable
+from echo_tasks.router import Router
 
 _LINE_S = 10
 """How long a caller stands in line for one of the pool's producers, when very many publish at once."""
@@ -24,30 +26,43 @@ def broker_priority(priority: int) -> int:
     return keys.HIGHEST - priority
 
 
+def direct_queue(node: str) -> Queue:
+    """A worker's own queue. It is bound to no exchange: messages are sent to it by name, and nothing is left of it."""
+    return Queue(keys.direct(node), Exchange(""), routing_key=keys.direct(node))
+
+
 class Publisher:
     """Puts steps on the queues of one broker. Threads and greenlets may share it."""
 
-    def __init__(self, broker_url: str, *, patience_s: float = 0) -> None:
-        """`patience_s` is how long `publish` goes on trying; it tries twice at least, since the connection
-        at hand may be one that the broker closed long ago.
+    def __init__(self, broker_url: str, *, router: Router | None = None, patience_s: float = 0) -> None:
+        """`router` chooses among the workers' own queues; None: all goes to the shared ones. `patience_s` is how long
+        `publish` goes on trying; it tries twice at least, since the connection at hand may be one that the broker
+        closed long ago.
         """
         impatience = {"socket_timeout": 1.5, "socket_connect_timeout": 0.8}
         self._producers = producers[
             app.connection_for_write(addresses.for_celery(broker_url), transport_options=impatience)
         ]
+        self._router = router
         self._patience_s = patience_s
 
-    def publish(self, job_id: str, steps: Sequence[str], priority: int) -> None:
+    def publish(self, job_id: str, steps: Sequence[str], priority: int, session_id: str | None = None) -> None:
         """Put the steps of a job on their queues in one round trip. Blocks; raises BrokerUnavailable.
+
+        Where there is a router, it may choose the queues of those that are published for the first time, for a session;
+        all others are for all workers.
 
         After a fault some of the steps may be on their queues, or be there twice: a step may be published
         any number of times, its task runs once.
         """
+        nodes: Mapping[str, str] = {}
+        if self._router is not None and session_id is not None:
+            nodes = self._router.route(job_id, steps, session_id)
         deadline = time.monotonic() + self._patience_s
         pause_s, tries = 0.0, 0
         while True:
             try:
-                return self._publish_once(job_id, steps, priority)
+                return self._publish_once(job_id, steps, priority, nodes)
             except (OperationalError, BatchPublishError, LimitExceeded, OSError) as error:
                 tries += 1
                 if tries >= 2 and time.monotonic() >= deadline:
@@ -56,7 +71,7 @@ class Publisher:
             time.sleep(pause_s)
             pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
 
-    def _publish_once(self, job_id: str, steps: Sequence[str], priority: int) -> None:
+    def _publish_once(self, job_id: str, steps: Sequence[str], priority: int, nodes: Mapping[str, str]) -> None:
         """The message's id names the job and the step, so that Flower finds them."""
         with self._producers.acquire(block=True, timeout=_LINE_S) as producer, producer.batch():
             for step in steps:
@@ -66,4 +81,5 @@ class Publisher:
                     priority=broker_priority(priority),
                     producer=producer,
                     retry=False,
+                    **({"queue": direct_queue(nodes[step])} if step in nodes else {}),
                 )

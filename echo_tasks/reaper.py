@@ -21,7 +21,7 @@ from echo_tasks.ledger import FOLLOW_S, PUBLISHING_S, Ledger
 from echo_tasks.messages import DeadLetter, JobError, JobStatus
 from echo_tasks.publishing import Publisher
 from echo_tasks.scripts import script
-from echo_tasks.survey import LANE_KEYS, LANE_NAMES, Lane, Survey, Suspect, Undispatched
+from echo_tasks.survey import LANE_KEYS, LANE_NAMES, Direct, Lane, Survey, Suspect, Undispatched
 from echo_tasks.telemetry import JOBS_GIVEN_UP, STEPS_REQUEUED
 
 ROUND_S = 1
@@ -29,6 +29,12 @@ ROUND_S = 1
 
 REIGN_S = 3
 """How long nobody else reaps after a round: the time until a dead reaper is succeeded."""
+
+DIRECT_S = 2
+"""How long a message may wait in a worker's own queue before it is for all workers."""
+
+QUEUES_KNOWN_S = 7200
+"""How long after its last use a worker's own queue is looked at: what a dead worker held comes back to it by then."""
 
 MOST = 128
 """Things of each kind that a round sees to."""
@@ -63,6 +69,7 @@ class Reaper:
         self._in_touch_since = self._last_at = clock()
         self._survey = script(client, "survey")
         self._requeue = script(client, "requeue")
+        self._takeback = script(client, "takeback")
 
     def round(self) -> bool:
         """See to what there is, if nobody else reaps; whether this one does."""
@@ -73,6 +80,8 @@ class Reaper:
             self._revive(survey.expired, survey.now)
         self._revive(survey.due, survey.now)
         self._revive(self._lost(survey), survey.now)
+        for direct in survey.directs:
+            self._take_back(direct)
         for job_id in survey.overdue:
             self._end_overdue(job_id)
         for job in survey.undispatched:
@@ -92,8 +101,18 @@ class Reaper:
             self._in_touch_since = began
         with broker_faults():
             reply = self._survey(
-                keys=[keys.REAPER, keys.SESSIONS, *keys.of_steps(), *LANE_KEYS],
-                args=[self._name, 1000 * REIGN_S, keys.job(""), MOST, *LANE_NAMES],
+                keys=[keys.REAPER, keys.SESSIONS, keys.DIRECTS, *keys.of_steps(), *LANE_KEYS],
+                args=[
+                    self._name,
+                    1000 * REIGN_S,
+                    keys.job(""),
+                    MOST,
+                    keys.worker(""),
+                    keys.drain(""),
+                    DIRECT_S,
+                    QUEUES_KNOWN_S,
+                    *LANE_NAMES,
+                ],
             )
         self._last_at = self._clock()
         return Survey.of(reply) if reply else None
@@ -125,6 +144,17 @@ class Reaper:
         for suspect, (verdict, *counts) in zip(suspects, replies, strict=True):
             if verdict == "publish":
                 self._publish_or_bury(suspect, now, *counts)
+
+    def _take_back(self, direct: Direct) -> None:
+        """Have what waits for one worker be for all, as it was published, but behind the others of its priority."""
+        flat = (part for step in direct.steps for part in step)
+        with broker_faults():
+            priorities = self._takeback(keys=keys.of_steps(), args=[keys.job(""), direct.node, direct.is_gone, *flat])
+        for (job_id, step), priority in zip(direct.steps, priorities, strict=True):
+            if priority:
+                STEPS_REQUEUED.labels("direct").inc()
+                log.info("step is for all workers", job_id=job_id, step=step, node=direct.node)
+                self._publisher.publish(job_id, [step], int(priority))
 
     def _publish_or_bury(self, suspect: Suspect, now: float, deaths: int, losses: int) -> None:
         job_id, step = suspect.job_id, suspect.step

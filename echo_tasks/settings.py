@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from echo_tasks import addresses, keys
 from echo_tasks.errors import SettingsError, exit_misconfigured
@@ -65,6 +65,37 @@ class Settings(BaseModel):
     flower_address: str = Field("127.0.0.1", min_length=1, description="address that Flower binds")
     flower_port: Port = Field(5555, description="port of Flower")
 
+    auto_scaling_enabled: bool = Field(
+        True, description="have as many workers as the load needs; false: as many as were asked for, within the bounds"
+    )
+    scale_up_threshold: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="share of the workers' slots that is wanted, above which there are to be more workers",
+    )
+    scale_down_threshold: float = Field(
+        0.3, ge=0, le=1, validate_default=True, description="share below which there are to be fewer"
+    )
+    min_instances: int = Field(1, ge=1, le=1000, description="workers that there are at least")
+    max_instances: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        validate_default=True,
+        description="workers that there are at most; those of one machine share its cores, so give a small one fewer",
+    )
+    health_check_interval: int = Field(
+        30, ge=1, le=3600, description="seconds of load by which the number of workers is decided"
+    )
+    scale_actuator: Literal["processes", "docker", "kubernetes", "none"] = Field(
+        "processes", description="what starts and drains workers: the crew on this machine, containers, pods, or nobody"
+    )
+    controller_address: str = Field(
+        "127.0.0.1", min_length=1, description="address that the controller binds, for its metrics and health"
+    )
+    controller_port: Port = Field(9809, description="its port")
+
     echo_var: Path = Field(Path("var"), description="folder of everything the farm writes on this machine")
     echo_server: str | None = Field(
         None,
@@ -109,6 +140,12 @@ class Settings(BaseModel):
     )
     echo_max_prompt_tokens: int = Field(
         32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"
+    )
+
+    lb_strategy: Literal["shared", "round_robin", "least_connections", "weighted", "affinity"] = Field(
+        "shared",
+        description="which worker a step goes to: whichever takes it from the shared queue, each in turn, the least "
+        "busy, by CPU, memory and response time, or the one that knows the session",
     )
 
     max_retry_attempts: int = Field(
@@ -161,6 +198,23 @@ class Settings(BaseModel):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
     log_format: Literal["console", "json"] = Field("console", description="form of a log line")
+
+    @field_validator("scale_down_threshold")
+    @classmethod
+    def _below_the_upper(cls, share: float, info: ValidationInfo) -> float:
+        """A bad other one is told of by itself."""
+        upper = info.data.get("scale_up_threshold")
+        if upper is not None and share >= upper:
+            raise ValueError(f"it is to be below SCALE_UP_THRESHOLD, which is {upper:g}")
+        return share
+
+    @field_validator("max_instances")
+    @classmethod
+    def _not_below_the_least(cls, most: int, info: ValidationInfo) -> int:
+        least = info.data.get("min_instances")
+        if least is not None and most < least:
+            raise ValueError(f"it is below MIN_INSTANCES, which is {least}")
+        return most
 
     @property
     def broker(self) -> str:
@@ -254,8 +308,9 @@ def allowed(name: str) -> str:
 
 
 def _problem(problem: Any, given: Mapping[str, str]) -> str:
-    name = str(problem["loc"][0])
+    name, reason = str(problem["loc"][0]), problem["msg"]
     return (
-        f"{name.upper()}={redacted(given[name])!r} is not allowed ({problem['msg'].lower()}); "
+        f"{name.upper()}={redacted(given.get(name, default_of(name)))!r} is not allowed "
+        f"({reason[:1].lower()}{reason[1:]}); "
         f"allowed: {allowed(name)}; it is: {Settings.model_fields[name].description}"
     )

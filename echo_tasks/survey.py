@@ -40,6 +40,14 @@ class Lane(NamedTuple):
     latest_claimed: str
 
 
+class Direct(NamedTuple):
+    """A worker's own queue: whether the worker takes nothing any more, and the steps that wait there for too long."""
+
+    node: str
+    is_gone: str
+    steps: Sequence[tuple[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What there is to see to, by the broker's clock."""
@@ -50,11 +58,12 @@ class Survey:
     overdue: Sequence[str]
     undispatched: Sequence[Undispatched]
     lanes: Sequence[Lane]
+    directs: Sequence[Direct]
 
     @classmethod
     def of(cls, reply: Sequence[Any]) -> Survey:
         """The survey that `lua/survey.lua` answers, when it is the caller's turn to reap."""
-        now, expired, due, overdue, undispatched, lanes = reply
+        now, expired, due, overdue, undispatched, lanes, directs = reply
         return cls(
             now=float(now),
             expired=[Suspect(*lease) for lease in expired],
@@ -62,4 +71,5 @@ class Survey:
             overdue=overdue,
             undispatched=[Undispatched(*job) for job in undispatched],
             lanes=[Lane(*lane) for lane in lanes],
+            directs=[Direct(*direct) for direct in directs],
         )

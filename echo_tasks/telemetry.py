@@ -58,7 +58,8 @@ ENGINE_STEP_SECONDS = Histogram(
 
 STEPS_REQUEUED = Counter(
     "echo_steps_requeued_total",
-    "Steps that the reaper had published again, by cause: lease (it died), message (it was lost), due (it is retried).",
+    "Steps that the reaper had published again, by cause: lease (it died), message (it was lost), due (it is retried), "
+    "direct (the worker that it waited for was gone or full).",
     ["cause"],
 )
 JOBS_GIVEN_UP = Counter("echo_jobs_given_up_total", "Jobs that the reaper put on the dead-letter list.")
@@ -69,6 +70,7 @@ LEASES_LOST = Counter(
 STATE_LOOKUPS = Counter(
     "echo_state_lookups_total", "Prompts whose beginnings were looked up, by result: hit or miss.", ["result"]
 )
+STATE_HITS = Counter("echo_state_hits_total", "Prompts whose beginning was known, by the tier that knew it.", ["tier"])
 STATE_TOKENS_REUSED = Counter("echo_state_tokens_reused_total", "Tokens of prompts that needed no prefill.")
 STATES_KEPT = Counter("echo_states_kept_total", "States that were handed over to be kept.")
 STATES_DROPPED = Counter("echo_states_dropped_total", "States that were not kept, since too many waited to be.")
@@ -79,4 +81,42 @@ STATES_REFUSED = Counter(
 WORKER_STALLED_SECONDS = Gauge(
     "echo_worker_stalled_seconds",
     "Time since the worker last took a message, while its queues had some and it had room.",
+)
+
+SCALING_DECISIONS = Counter(
+    "echo_scaling_decisions_total",
+    "Decisions of this controller that differ from the one before, by reason.",
+    ["reason"],
+)
+SCALING_FAULTS = Counter(
+    "echo_scaling_actuator_faults_total", "Faults of the actuator that differ from the one before."
+)
+SCALING_LEADS = Gauge("echo_scaling_leads", "1 while this controller leads; what it decides, all others leave alone.")
+SCALING_INSTANCES = Gauge(
+    "echo_scaling_instances",
+    "Workers by state: desired, current (serving or starting), serving, starting, draining.",
+    ["state"],
+)
+SCALING_UTILISATION = Gauge(
+    "echo_scaling_utilisation_ratio", "Steps wanted, by slots that serve, as the decision saw it."
+)
+SCALING_DEMAND = Gauge("echo_scaling_demand_steps", "Steps by state: busy, delivered, ready.", ["state"])
+SCALING_OLDEST_SECONDS = Gauge("echo_scaling_oldest_wait_seconds", "How long the oldest waiting step has waited.")
+SCALING_STARTUP_SECONDS = Gauge(
+    "echo_scaling_startup_seconds", "What a worker usually takes to start; 0 until measured."
+)
+SCALING_FORECAST = Gauge(
+    "echo_scaling_forecast_steps", "Steps that are forecast for when a worker asked for now serves."
+)
+SCALING_FORECAST_SCORE = Gauge(
+    "echo_scaling_forecast_score_ratio",
+    "Loss of the forecast in its backtest, in that of the last value with headroom; below 1 is better.",
+)
+SCALING_FORECAST_FLOOR = Gauge(
+    "echo_scaling_forecast_floor_instances", "Workers that the forecast asks for; 0 for none."
+)
+STEPS_ROUTED = Counter(
+    "echo_steps_routed_total",
+    "Steps published, by queue: direct (one worker's) or shared, where LB_STRATEGY chooses.",
+    ["queue"],
 )

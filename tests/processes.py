@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 
 
+_PORTS = ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT")
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:
@@ -76,7 +79,7 @@ class Site:
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        ports = {name: str(free_port()) for name in ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT")}
+        ports = {name: str(free_port()) for name in _PORTS}
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         base = inherited | ports | {"ECHO_VAR": str(self.folder / "var"), "PYTHONUNBUFFERED": "1"}
         base["PATH"] = f"{Path(PYTHON).parent}{os.pathsep}{base.get('PATH', '')}"

@@ -108,7 +108,12 @@ class Answering:
         )
         return StepOutput(
             text=generation.text.strip(),
-            fields={**fields, "finish_reason": generation.finish_reason},
+            fields={
+                **fields,
+                "finish_reason": generation.finish_reason,
+                "state_tier": generation.cached_in,
+                "state_tokens": generation.cached_tokens,
+            },
             usage=Usage(
                 prompt_tokens=generation.prompt_tokens,
                 cached_tokens=generation.cached_tokens,

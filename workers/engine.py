@@ -61,6 +61,8 @@ class Engine:
         )
         self._changed = threading.Condition()
         self._stopping = False
+        self.generated = 0
+        """Tokens so far."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -191,6 +193,7 @@ class Engine:
         if choice.token is None:
             return self._fail(sequence, GenerationError("the model's logits are not finite numbers"))
         try:
+            self.generated += 1
             sequence.accept(choice.token, choice.logprob, self._tokenizer)
         except Exception as error:  # noqa: BLE001 - the caller's `on_text` may raise anything: its own sequence ends
             return self._fail(sequence, error)

@@ -1,26 +1,26 @@
-"""The worker's heartbeat: a thread that renews its record in the registry, whatever the event loop does."""
+"""The worker's heartbeat: a thread that renews its record in the registry, and hears whether it is to drain."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
-from echo_tasks.messages import WorkerRecord
 from echo_tasks.registry import HEARTBEAT_S, Registry
+from workers.draining import Draining
+from workers.vitals import Vitals
 
 log = logs.get(__name__)
 
 
 class Heartbeat:
-    """Announces one worker until it is stopped."""
+    """Announces one worker until it is stopped, whatever its event loop does, and has it drain when it is asked to."""
 
-    def __init__(self, registry: Registry, node: str, record: Callable[[], WorkerRecord]) -> None:
-        """`record` tells of the node as it is at the moment."""
+    def __init__(self, registry: Registry, node: str, vitals: Vitals, draining: Draining) -> None:
         self._registry = registry
         self._node = node
-        self._record = record
+        self._vitals = vitals
+        self._draining = draining
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -40,9 +40,16 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._registry.announce(self._record())
+                self._beat()
             except BrokerUnavailable as error:
                 log.warning("heartbeat missed", error=str(error))
             except Exception:  # the outermost loop of the thread
                 log.exception("heartbeat missed")
             self._stopped.wait(HEARTBEAT_S)
+
+    def _beat(self) -> None:
+        self._draining.look()
+        record = self._vitals.record(draining=self._draining.asked)
+        if self._registry.announce(record, self._vitals.up_s) and not self._draining.asked:
+            self._draining.asked = True
+            self._beat()  # all are to know at once

@@ -12,8 +12,8 @@ from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.leases import LEASE_S, Claim, StepLedger
 from echo_tasks.messages import Lease
+from echo_tasks.periodic import Periodic
 from echo_tasks.telemetry import LEASES_LOST
-from workers.periodic import Periodic
 
 log = logs.get(__name__)
 

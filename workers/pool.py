@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -118,13 +119,19 @@ class TaskPool(BasePool):  # type: ignore[misc]
             self._threads.add(thread)
             thread.start()
 
-    def _clear(self) -> None:
-        try:
+    def forget_line(self) -> None:
+        """Take out all tasks that no thread has taken up; whoever calls gives their messages back."""
+        let_go = 0
+        with suppress(Empty):
             while True:
-                self._line.get_nowait()
-        except Empty:
-            for _ in tuple(self._threads):
-                self._line.put(None)
+                let_go += self._line.get_nowait() is None
+        for _ in range(let_go):
+            self._line.put(None)
+
+    def _clear(self) -> None:
+        self.forget_line()
+        for _ in tuple(self._threads):
+            self._line.put(None)
 
     def _work(self) -> None:
         while task := self._line.get():

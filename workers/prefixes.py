@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cache.tier import MISS
+from cache.tier import Level
 from cache.tiered import TieredCache
 from echo_tasks import logs, telemetry
 from workers.marks import MOST_MARKS, STRIDE_TOKENS, Asked, Beginning, Mark, roundness, strides, worth_keeping
@@ -31,10 +31,11 @@ log = logs.get(__name__)
 
 
 class Found(NamedTuple):
-    """The state after the first `tokens` of a prompt; None, after none."""
+    """The state after the first `tokens` of a prompt, and the tier that had it; None, after none."""
 
     tokens: int
     state: State | None
+    tier: Level | None = None
 
 
 class Prefixes:
@@ -90,11 +91,12 @@ class Prefixes:
     def find(self, beginnings: Sequence[Beginning]) -> Found:
         """The longest of the beginnings that is known."""
         for beginning in reversed(beginnings):
-            state = self._spared(beginning) or self._unpacked(self._cache, beginning.key, beginning.tokens)
-            if state is not None:
+            found = self._spared(beginning) or self._unpacked(self._cache, beginning.key, beginning.tokens)
+            if found is not None:
                 telemetry.STATE_LOOKUPS.labels("hit").inc()
+                telemetry.STATE_HITS.labels(found.tier).inc()
                 telemetry.STATE_TOKENS_REUSED.inc(beginning.tokens)
-                return Found(beginning.tokens, state)
+                return found
         if beginnings:
             telemetry.STATE_LOOKUPS.labels("miss").inc()
         return Found(0, None)
@@ -119,21 +121,21 @@ class Prefixes:
         telemetry.STATES_KEPT.inc()
         self._soon(partial(self._keep, mark, state))
 
-    def _spared(self, beginning: Beginning) -> State | None:
+    def _spared(self, beginning: Beginning) -> Found | None:
         """A state that was spare until now, when it is asked for."""
         for name in beginning.spare_names:
-            state = self._unpacked(self._spare, name, beginning.tokens)
-            if state is not None:
+            found = self._unpacked(self._spare, name, beginning.tokens)
+            if found is not None:
                 self._soon(partial(self._promote, name, beginning.key))
-                return state
+                return found
         return None
 
-    def _unpacked(self, cache: TieredCache, name: str, tokens: int) -> State | None:
-        packed = cache.get(name)
-        if packed is MISS:
+    def _unpacked(self, cache: TieredCache, name: str, tokens: int) -> Found | None:
+        packed = cache.look_up(name)
+        if packed is None or packed.value is None:
             return None
         try:
-            return self._states.unpack(packed, tokens)
+            return Found(tokens, self._states.unpack(packed.value, tokens), packed.level)
         except UnusableState as error:
             telemetry.STATES_REFUSED.labels(error.reason).inc()
             log.warning("state refused", reason=error.reason, error=str(error))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
+from echo_tasks.periodic import Periodic
 from echo_tasks.reaper import ROUND_S, Reaper
-from workers.periodic import Periodic
 
 log = logs.get(__name__)
 

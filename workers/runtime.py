@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
 from typing import Any
 
 import redis
@@ -13,7 +11,7 @@ from celery.worker import state
 
 from cache.assembly import MIB, Assembly
 from cache.memory import MemoryTier
-from echo_tasks import __version__, connections, logs, settings, tasks
+from echo_tasks import connections, logs, router, settings, tasks
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -22,12 +20,13 @@ from echo_tasks.events import Events
 from echo_tasks.leases import StepLedger
 from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories
-from echo_tasks.messages import WorkerRecord
-from echo_tasks.publishing import Publisher
+from echo_tasks.publishing import Publisher, direct_queue
 from echo_tasks.reaper import Reaper
 from echo_tasks.registry import Registry
+from echo_tasks.router import Router
 from echo_tasks.sessions import SessionBounds
 from workers import keeping, model
+from workers.draining import Draining
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.leases import Leases
@@ -35,6 +34,7 @@ from workers.pool import TaskPool
 from workers.reaping import Reaping
 from workers.steps import Steps
 from workers.streams import StreamWriter
+from workers.vitals import Pace, Vitals
 
 EX_SOFTWARE = 70
 
@@ -65,6 +65,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             self._model = model.load(self._settings)
         except (CheckpointError, SettingsError) as error:
             exit_misconfigured(error)
+        _consume_own_queue(worker)
 
     def start(self, worker: Any) -> None:
         loaded = self._model
@@ -84,14 +85,12 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         ledger = self._ledger(patient)
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         impatient = connections.impatient(self._settings.broker)
-        record = self._record(worker)
-        heartbeat = Heartbeat(
-            Registry(impatient),
-            worker.hostname,
-            lambda: record.model_copy(update={"stalled_s": worker.consumer.watchdog.stalled_s}),
-        )
+        pace = Pace()
+        vitals = Vitals(worker, loaded, pace, lambda: engine.generated)
+        heartbeat = Heartbeat(Registry(impatient), worker.hostname, vitals, Draining(worker))
+        routes = router.by_strategy(impatient, self._settings.lb_strategy, worker.hostname)
         leases = Leases(StepLedger(impatient))
-        reaping = Reaping(self._reaper(impatient, answers))
+        reaping = Reaping(self._reaper(impatient, answers, routes))
         assembly.start()
         prefixes.start()
         engine.start()
@@ -100,7 +99,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         tasks.attach(
             Steps(
                 ledger,
-                Publisher(self._settings.broker, patience_s=30),
+                Publisher(self._settings.broker, router=routes, patience_s=30),
                 engine,
                 writer,
                 leases,
@@ -111,6 +110,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 max_deliveries=self._settings.max_retry_attempts,
                 answers=answers,
                 initial_states=self._settings.states_by_step,
+                served=pace.served,
             )
         )
         self._announce()
@@ -146,8 +146,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             backlog=BacklogBounds.of(self._settings),
         )
 
-    def _reaper(self, client: redis.Redis, answers: Answers | None) -> Reaper:
-        ledger, publisher = self._ledger(client), Publisher(self._settings.broker)
+    def _reaper(self, client: redis.Redis, answers: Answers | None, routes: Router | None) -> Reaper:
+        ledger, publisher = self._ledger(client), Publisher(self._settings.broker, router=routes)
         dispatcher = Dispatcher(ledger, publisher, answers)
         return Reaper(client, ledger, publisher, dispatcher, max_deliveries=self._settings.max_retry_attempts)
 
@@ -167,20 +167,6 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         cache = assembly.cache(memory, compress=self._settings.enable_compression)
         return Answers(cache, lambda: self._model.answers_id, self._settings.cache_ttl_seconds)
 
-    def _record(self, worker: Any) -> WorkerRecord:
-        return WorkerRecord(
-            node=worker.hostname,
-            pid=os.getpid(),
-            queues=list(worker.app.amqp.queues.consume_from),
-            slots=worker.concurrency,
-            model_id=self._model.model_id,
-            answers_id=self._model.answers_id,
-            model_name=self._model.name,
-            version=__version__,
-            started_at=time.time(),
-            initial_states=sorted(self._model.tuned),
-        )
-
     def _announce(self) -> None:
         shape = self._model.rwkv.shape
         log.info(
@@ -192,6 +178,14 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             vocabulary=shape.vocabulary,
             dtype=self._settings.echo_dtype,
         )
+
+
+def _consume_own_queue(worker: Any) -> None:
+    """Have the worker consume, beside the queues that it is told to, the one that is its own."""
+    queue = direct_queue(worker.hostname)
+    exchange = queue.exchange
+    worker.app.amqp.queues.select_add(queue)
+    queue.exchange = exchange  # Celery has given it the default one, at which every node would leave a binding
 
 
 def _end_worker() -> None:

@@ -95,8 +95,9 @@ class GenerationRequest:
 class Generation:
     """The engine's answer. `mean_logprob` is over the chosen tokens, by the model's own distribution.
 
-    `cached_tokens` are those of the prompt whose state was known. `state`, where it was asked for and the answer was
-    not cancelled, has seen the prompt and the text, and nothing of a stop string or the end of the text.
+    `cached_tokens` are those of the prompt whose state was known, and `cached_in` is the tier that had it, or `engine`
+    if that was another sequence's. `state`, where it was asked for and the answer was not cancelled, has seen the
+    prompt and the text, and nothing of a stop string or the end of the text.
     """
 
     text: str
@@ -109,6 +110,7 @@ class Generation:
     ttft_s: float
     total_s: float
     state: Any = None
+    cached_in: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -126,6 +128,7 @@ class Sequence:
     rewind: Rewind | None
     state: Any = None  # to begin with, until it has its slot
     cached_tokens: int = 0  # of the prompt, that this state has seen
+    cached_in: str | None = None  # where it was found
     marks: list[Mark] = field(default_factory=list)  # ahead of it in the prompt, the nearest first
     slot: int = NO_SLOT  # of the model, while the sequence is running
     fed: int = 0  # of what is known
@@ -152,9 +155,10 @@ class Sequence:
             state=request.state,
         )
 
-    def resume(self, tokens: int, state: Any) -> None:
-        """Begin with the state after the first tokens of the prompt, which need not be fed."""
+    def resume(self, tokens: int, state: Any, where: str | None = "engine") -> None:
+        """Begin with the state after the first tokens of the prompt, which need not be fed, and was found there."""
         self.known, self.cached_tokens, self.state = self.known[tokens - self.cached_tokens :], tokens, state
+        self.cached_in = where
         self.marks = [mark for mark in self.marks if mark.tokens > tokens]
 
     def feed(self, count: int) -> tuple[int, ...]:
@@ -220,6 +224,7 @@ class Sequence:
                 ttft_s=(self.first_token_at or now) - self.submitted_at,
                 total_s=now - self.submitted_at,
                 state=state,
+                cached_in=self.cached_in,
             )
         )
 

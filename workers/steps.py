@@ -49,12 +49,13 @@ class Steps:
         max_deliveries: int,
         answers: Answers | None = None,
         initial_states: Mapping[str, str] = _NO_STATES,
+        served: Callable[[StepOutput], None] = lambda _: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`answers` is None where none are cached.
 
         `initial_states` are the names of those that steps begin in, by step, where a job names none. A step whose fault
-        may pass is tried `max_deliveries` times; `chance`, from 0 to 1, is when.
+        may pass is tried `max_deliveries` times; `chance`, from 0 to 1, is when. `served` is told what was answered.
         """
         self._ledger = ledger
         self._publisher = publisher
@@ -65,6 +66,7 @@ class Steps:
         self._count_tokens = count_tokens
         self._max_deliveries = max_deliveries
         self._answers = answers
+        self._served = served
         self._chance = chance
         self._dispatcher = Dispatcher(ledger, publisher, answers)
         self._answering = Answering(ledger, engine, writer, memories, node=node, initial_states=initial_states)
@@ -124,9 +126,9 @@ class Steps:
             self._settle(claim.spec.job_id)
 
     def _run_membrane(self, claim: Claim) -> None:
-        output = self._answer(claim, {})
+        spec, output = claim.spec, self._answer(claim, {})
         if self._ledger.steps.record(claim.lease, output):
-            self._publisher.publish(claim.spec.job_id, [keys.INTEGRATION], claim.spec.priority)
+            self._publisher.publish(spec.job_id, [keys.INTEGRATION], spec.priority, spec.session_id)
 
     def _integrate(self, claim: Claim) -> None:
         self._end(claim)
@@ -135,11 +137,13 @@ class Steps:
     def _answer(self, claim: Claim, outputs: Mapping[str, StepOutput]) -> StepOutput:
         """The step's output; the fault itself where it has come too often. Raises TryAgain, OutOfTime."""
         try:
-            return self._answering.answer(claim, outputs)
+            output = self._answering.answer(claim, outputs)
         except TryAgain as fault:
             if claim.faults + 1 < self._max_deliveries:
                 raise
-            return fault.output
+            output = fault.output
+        self._served(output)
+        return output
 
     def _settle(self, job_id: str) -> None:
         job = self._ledger.read(job_id)

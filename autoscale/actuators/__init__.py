@@ -9,7 +9,7 @@ from autoscale.observation import Instance
 
 
 class Actuator(Protocol):
-    """Starts workers and drains them. Every method raises ActuatorError (echo_tasks.errors), and may have half succeeded.
+    """Starts workers and drains them. Every method raises ActuatorError, and may have half succeeded.
 
     Nothing is assumed: the next observation tells what came of it.
     """

@@ -1,6 +1,6 @@
 """Starting, watching and stopping the Procfile's processes on this machine.
 
-`python -m echo_tasks.local.control start|stop|restart|status|logs` is what quick-start.sh calls.
+`python -m echo_tasks.local.control start|stop|restart|status|logs|scale` is what quick-start.sh calls.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import psutil
 from honcho import environ
 
 from echo_tasks.errors import SettingsError, exit_misconfigured
-from echo_tasks.local import logfile, readiness, restarts
+from echo_tasks.local import logfile, readiness, restarts, scale
 from echo_tasks.settings import Settings, current
 
 MARK = "ECHO_FARM"
@@ -87,9 +87,9 @@ def stop(settings: Settings) -> int:
         print("The farm does not run.")
         return 0
     print(f"Stopping {len(running)} processes ", end="", flush=True)
-    # The workers first, while the broker lives, so that they finish what they hold; then honcho, which ends
-    # the rest; then whatever a honcho that was killed has left behind.
-    for stage in (_keeps_a_worker, _is_honcho, lambda _: True):
+    # The workers first, while the broker lives, so that they finish what they hold, and nobody who misses them; then
+    # honcho, which ends the rest; then whatever a honcho that was killed has left behind.
+    for stage in (_has_workers, _is_honcho, lambda _: True):
         for process in filter(stage, processes(settings)):
             _signal(process.terminate)
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -116,6 +116,8 @@ def status(settings: Settings) -> int:
     print(f"processes  {len(running)} of the farm in {_mark(settings)}")
     for name, detail in checks.items():
         print(f"{name:<10} {detail}")
+    for line in scale.in_words(settings):
+        print(f"instances  {line}")
     pids = {process.pid for process in running}
     for record in restarts.read(settings):
         if record.keeper_pid in pids:
@@ -145,8 +147,9 @@ def _mark(settings: Settings) -> str:
     return str(settings.echo_var.resolve())
 
 
-def _keeps_a_worker(process: psutil.Process) -> bool:
-    return _words(process)[1:4] == ["-m", "echo_tasks.local.keep", "worker"]
+def _has_workers(process: psutil.Process) -> bool:
+    words = _words(process)[1:4]
+    return words in (["-m", "echo_tasks.local.crew", "worker"], ["-m", "echo_tasks.local.keep", "controller"])
 
 
 def _is_honcho(process: psutil.Process) -> bool:
@@ -189,13 +192,18 @@ _VERBS: dict[str, Callable[..., int]] = {
     "restart": restart,
     "status": status,
     "logs": logs,
+    "scale": scale.to,
 }
+
+_WORDS = {"logs": (1, 2), "scale": (2, 2)}
+"""How many words the verbs take, themselves included, that take more than one."""
 
 
 def main(arguments: list[str]) -> int:
     """Run one verb; the exit status."""
-    if not arguments or arguments[0] not in _VERBS or len(arguments) > (2 if arguments[0] == "logs" else 1):
-        print(f"usage: python -m echo_tasks.local.control {'|'.join(_VERBS)} [process]", file=sys.stderr)
+    least, most = _WORDS.get(arguments[0], (1, 1)) if arguments else (1, 1)
+    if not arguments or arguments[0] not in _VERBS or not least <= len(arguments) <= most:
+        print(f"usage: python -m echo_tasks.local.control {'|'.join(_VERBS)} [process | number]", file=sys.stderr)
         return 2
     if (dotenv := Path(".env")).is_file():
         try:

@@ -25,6 +25,11 @@ class Restarts:
     at: float = 0.0
     verdict: str = ""
 
+    @classmethod
+    def of(cls, name: str) -> Restarts:
+        """Of a process that this one keeps from now on."""
+        return cls(name, os.getpid())
+
     def and_one(self, reason: str) -> Restarts:
         """One restart more, now."""
         return replace(self, count=self.count + 1, reason=reason, at=time.time())
@@ -55,6 +60,11 @@ def read(settings: Settings) -> list[Restarts]:
         except (OSError, ValueError, TypeError):  # cut short by a full disk, or by another version
             continue
     return found
+
+
+def forget(name: str, settings: Settings) -> None:
+    """Take a record away: there is no such process any more, and that is right. Raises OSError."""
+    (_folder(settings) / f"{name}.json").unlink(missing_ok=True)
 
 
 def _folder(settings: Settings) -> Path:

@@ -20,10 +20,10 @@ if not record[5] then
   local delivery = redis.call('HINCRBY', KEYS[1], 'deliveries:' .. step, 1)
   redis.call('HSET', KEYS[1], 'lease:' .. step, delivery, 'node:' .. step, ARGV[6], 'call:' .. step, ARGV[7])
   redis.call('ZADD', w.leases, after(at, ARGV[5]), member)
-  local name = lane(KEYS[1], step)
+  local name, is_or_was_direct = lane(KEYS[1], step)
   local published = redis.call('ZSCORE', w.published .. name, member)
-  if published then
-    redis.call('ZREM', w.published .. name, member)
+  if published then redis.call('ZREM', w.published .. name, member) end
+  if published and not is_or_was_direct then -- else it need not have been in line with the others of its lane
     local latest = redis.call('HGET', w.claimed, name)
     if not latest or tonumber(latest) < tonumber(published) then redis.call('HSET', w.claimed, name, published) end
   end

@@ -4,11 +4,13 @@
 local w, job, step, at = steps_at(2), ARGV[1], ARGV[2], now()
 local known = redis.call('HMGET', KEYS[1], 'status', 'lease:' .. step)
 if not known[1] or ended(known[1]) or known[2] ~= ARGV[3] then return 0 end
-if ARGV[4] == '' then
-  publish(w, KEYS[1], job, step, at)
-else
+if ARGV[4] ~= '' then
   redis.call('ZADD', w.delayed, after(at, ARGV[4]), job .. '.' .. step)
   redis.call('HINCRBY', KEYS[1], 'faults:' .. step, 1)
+elseif redis.call('HGET', KEYS[1], 'direct:' .. step) == '' then -- the message may go back to a queue that it was taken off
+  redis.call('ZADD', w.delayed, at, job .. '.' .. step)
+else
+  publish(w, KEYS[1], job, step, at)
 end
 let_go(w, KEYS[1], job, step)
 return 1

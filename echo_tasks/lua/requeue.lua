@@ -21,6 +21,7 @@ local function requeue(job, step, token, lost)
   if token ~= '' and tonumber(redis.call('ZSCORE', w.leases, member) or 0) > tonumber(at) then return {'held'} end
   redis.call('ZREM', w.published .. lane(record, step), member)
   redis.call('HSET', record, 'again:' .. step, ARGV[2])
+  to_all(record, step)
   redis.call('ZREM', w.delayed, member)
   let_go(w, record, job, step)
   local deaths = redis.call('HINCRBY', record, 'deaths:' .. step, token ~= '' and 1 or 0)

@@ -2,7 +2,8 @@
 --
 -- A step of a job that was let go, until it is recorded, is in one of three places, as JOB.STEP: in a lane (its message
 -- was published), leased (a worker holds it), or delayed (it is to be tried again). `lease:STEP` in the job's record is
--- the token of whoever holds it. A step of which all workers but one of those it may have died is on trial, too: such
+-- the token of whoever holds it. `direct:STEP` is the worker to whose own queue the message was published, and '' once
+-- that was taken back. A step of which all workers but one of those it may have died is on trial, too: such
 -- steps are tried one at a time, lest a job that kills its worker takes others with it for good.
 
 -- The keys that `keys.of_steps` lists in this order, from KEYS[first] on.
@@ -13,10 +14,24 @@ local function steps_at(first)
   }
 end
 
--- Step and priority of a step's messages: those of the job, unless it had to be published again.
+-- The lane of a step's messages, and the worker whose own it is: `direct:NODE`. All others' are named for the step and
+-- the messages' priority, which is that of the job unless they had to be published again.
 local function lane(record, step)
-  local known = redis.call('HMGET', record, 'again:' .. step, 'priority')
-  return step .. ':' .. (known[1] or known[2] or '1')
+  local known = redis.call('HMGET', record, 'direct:' .. step, 'again:' .. step, 'priority')
+  if known[1] and known[1] ~= '' then return 'direct:' .. known[1], known[1] end
+  return step .. ':' .. (known[2] or known[3] or '1'), known[1]
+end
+
+-- The lists of a worker's own queue, as kombu names them.
+local function lists_of(node)
+  local names = {'echo.direct.' .. node}
+  for behind = 1, 9 do names[behind + 1] = names[1] .. '\6\22' .. behind end
+  return names
+end
+
+-- Have a step's next message be for all workers again.
+local function to_all(record, step)
+  if redis.call('HEXISTS', record, 'direct:' .. step) == 1 then redis.call('HSET', record, 'direct:' .. step, '') end
 end
 
 -- Note that a step's message is published now, or is about to be.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes import ROOT
 
-PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "training", "bench")
+PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "autoscale", "training", "bench")
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -38,6 +38,9 @@ def test_the_table_holds() -> None:
         ("workers/model.py", "import training.model"),
         ("training/model.py", "import echo_api.jobs"),
         ("training/model.py", "import bench.model"),
+        ("autoscale/controller.py", "import workers.engine"),
+        ("autoscale/decision.py", "import echo_tasks.keys"),
+        ("echo_tasks/keys.py", "import autoscale.decision"),
     ],
 )
 def test_a_forbidden_import_breaks_it(tmp_path: Path, module: str, line: str) -> None:
@@ -52,7 +55,9 @@ def test_a_forbidden_import_breaks_it(tmp_path: Path, module: str, line: str) ->
     assert module.removesuffix(".py").replace("/", ".") in done.stdout
 
 
-@pytest.mark.parametrize("package", ["echo_tasks.celery", "echo_tasks.tasks", "echo_tasks.ledger", "cache.tiered"])
+@pytest.mark.parametrize(
+    "package", ["echo_tasks.celery", "echo_tasks.tasks", "echo_tasks.ledger", "cache.tiered", "autoscale.controller"]
+)
 def test_the_contract_loads_no_torch_and_no_flask(package: str) -> None:
     """What every process imports stays light."""
     check = f"import {package}, sys; sys.exit(any(m in sys.modules for m in ('torch', 'flask', 'rwkv')))"

@@ -38,12 +38,16 @@ def test_an_empty_variable_is_unset() -> None:
         ("EVICTION_POLICY", "random", "lru or lfu"),
         ("ENABLE_CACHING", "perhaps", "true or false"),
         ("ECHO_MEMBRANE_STATES", "wisdom=one", "membranes: memory, reasoning, grammar, integration"),
-        ("ECHO_MEMBRANE_STATES", "memory", "no membrane=name"),
+        ("ECHO_MEMBRANE_STATES", "memory", "no membrane=NAME"),
         ("BROKER_URL", "amqp://localhost", "redis://host:port/db"),
         ("BROKER_URL", "redis://:secret@host:99999/0", "redis://host:port/db"),
         ("BROKER_URL", "redis://:sec/secret@host/0", "redis://host:port/db"),
         ("CACHE_URL", "redis://host/db", "redis://host:port/db"),
         ("SERVICE_TIMEOUT", "nan", "from 1 to 3600"),
+        ("SCALE_UP_THRESHOLD", "1.5", "from 0 to 1"),
+        ("SCALE_DOWN_THRESHOLD", "nan", "from 0 to 1"),
+        ("MIN_INSTANCES", "0", "from 1 to 1000"),
+        ("SCALE_ACTUATOR", "fleet", "processes or docker or kubernetes or none"),
     ],
 )
 def test_a_bad_value_names_variable_value_and_what_is_allowed(variable: str, value: str, allowed: str) -> None:
@@ -56,6 +60,23 @@ def test_a_bad_value_names_variable_value_and_what_is_allowed(variable: str, val
     assert "\n" not in line
     assert "secret" not in line
     assert re.sub(r"//.*@", "//***@", value) in line
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"MIN_INSTANCES": "5", "MAX_INSTANCES": "3"}, "MAX_INSTANCES='3' .* below MIN_INSTANCES, which is 5"),
+        ({"MIN_INSTANCES": "11"}, "MAX_INSTANCES='10' .* below MIN_INSTANCES, which is 11"),
+        ({"SCALE_DOWN_THRESHOLD": "0.8"}, "SCALE_DOWN_THRESHOLD='0.8' .* below SCALE_UP_THRESHOLD, which is 0.8"),
+        ({"SCALE_UP_THRESHOLD": "0.2"}, "SCALE_DOWN_THRESHOLD='0.3' .* below SCALE_UP_THRESHOLD, which is 0.2"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(given: dict[str, str], line: str) -> None:
+    """One line names both, whichever of them was given."""
+    with pytest.raises(SettingsError) as caught:
+        load(given)
+    (told,) = caught.value.problems
+    assert re.match(line, told), told
 
 
 def test_every_bad_value_is_named() -> None:
@@ -73,6 +94,8 @@ def test_every_bad_value_is_named() -> None:
         ("-m", "gunicorn", "-c", "python:echo_api.server", "echo_api:create_app()"),
         ("-m", "echo_tasks.local.servers", "broker"),
         ("-m", "echo_tasks.local.keep", "api", "true"),
+        ("-m", "echo_tasks.local.crew", "worker", "true"),
+        ("-m", "autoscale"),
         ("-m", "echo_tasks.local.control", "start"),
     ],
 )

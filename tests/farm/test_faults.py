@@ -146,7 +146,7 @@ def test_a_worker_can_be_narrowed_to_queues(own: Site) -> None:
     with own.server("broker"), own.server("store"), own.http():
         with own.worker("-Q", "echo.memory,echo.integration"):
             (worker,) = own.get("/health").json["workers"]
-            assert worker["queues"] == ["echo.integration", "echo.memory"]
+            assert worker["queues"] == ["echo.direct.worker@test", "echo.integration", "echo.memory"]
             assert "echo.reasoning, echo.grammar" in own.get("/readyz").json["checks"]["workers"]["detail"]
             job = own.post("/api/jobs", JOB | {"membranes": ["memory"]}, {"Prefer": "wait=60"})
             assert job.json["status"] == "succeeded"

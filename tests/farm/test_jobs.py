@@ -204,4 +204,5 @@ def test_readiness_and_health_are_true(farm: Site) -> None:
     (worker,) = health["workers"]
     assert worker["node"] == "worker@test"
     assert worker["model_name"] == "talkative"
-    assert worker["queues"] == ["echo.grammar", "echo.integration", "echo.memory", "echo.reasoning"]
+    shared = ["echo.grammar", "echo.integration", "echo.memory", "echo.reasoning"]
+    assert worker["queues"] == ["echo.direct.worker@test", *shared]

@@ -78,10 +78,17 @@ def test_start_a_job_status_logs_and_stop(terminal: Terminal) -> None:
     status = terminal("status")
     assert status.returncode == 0, status.stdout
     assert "workers    ok" in status.stdout
+    assert "controller ok" in status.stdout
+    assert "instances  1 serving; 1 wanted" in status.stdout
+    assert "worker.1   never restarted" in status.stdout
+    assert terminal("scale", "11").returncode == 2
     worker_log = terminal("logs", "worker").stdout
     assert "job answered" in worker_log
     assert "echo-mini" in worker_log
     assert "api.1" not in worker_log
+    scaled = terminal("scale", "2")
+    assert scaled.returncode == 0, scaled.stdout + scaled.stderr
+    assert "worker.2   never restarted" in terminal("status").stdout
 
     stopped = terminal("stop")
     assert stopped.returncode == 0, stopped.stdout
@@ -127,7 +134,7 @@ def test_ctrl_c_hands_running_steps_back(terminal: Terminal, talkative: Path) ->
         broker.close()
 
 
-@pytest.mark.parametrize("variable", ["BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT"])
+@pytest.mark.parametrize("variable", ["BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT"])
 def test_a_taken_port_is_named_and_nothing_is_started(terminal: Terminal, variable: str) -> None:
     """The port, and the setting that moves it."""
     with socket.socket() as taken:

@@ -25,7 +25,8 @@ JOB = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 2}}
 def farm(tmp_path: Path, talkative: Path) -> Iterator[Site]:
     """A farm as quick-start.sh runs it, of this test's own."""
     own_code = {"PYTHONPATH": str(ROOT)}  # of programs by their names, too, whatever is installed
-    site = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "2"} | own_code)
+    alone = {"AUTO_SCALING_ENABLED": "false"}  # one worker: tests name the one that they kill
+    site = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "2"} | own_code | alone)
     started = control(site, "start")
     assert started.returncode == 0, started.stdout
     try:
@@ -52,14 +53,17 @@ def process(site: Site, name: str) -> psutil.Process | None:
 
 
 def is_ready(site: Site) -> bool:
-    flower = Site(site.folder, {"API_PORT": site.env["FLOWER_PORT"]})
-    return site.get("/readyz").status == 200 and flower.get("/healthcheck").status == 200
+    flower, controller = (
+        Site(site.folder, {"API_PORT": site.env[port]}) for port in ("FLOWER_PORT", "CONTROLLER_PORT")
+    )
+    others = (flower.get("/healthcheck").status, controller.get("/health").status)
+    return site.get("/readyz").status == 200 and others == (200, 200)
 
 
 def test_whatever_process_is_killed_comes_back(farm: Site) -> None:
     """SIGKILL of each process in turn: another one takes its place, the farm is ready, and `status` tells of it."""
     job_id = farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["job_id"]
-    for name in ("worker", "api", "store", "flower", "broker"):
+    for name in ("worker", "api", "store", "controller", "flower", "broker"):
         dead = process(farm, name)
         assert dead is not None
         dead.kill()
@@ -69,7 +73,7 @@ def test_whatever_process_is_killed_comes_back(farm: Site) -> None:
         assert farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
     assert farm.get(f"/api/jobs/{job_id}").json["status"] == "succeeded"
     status = control(farm, "status").stdout
-    for name in ("broker", "store", "api", "worker", "flower"):
+    for name in ("broker", "store", "api", "worker", "controller", "flower"):
         assert f"{name + '.1':<10} restarted once, last at 20" in status
     assert "(killed by SIGKILL)" in status
 
@@ -88,7 +92,7 @@ def test_a_job_outlives_the_worker_that_ran_it(farm: Site) -> None:
 def test_all_killed_at_once_come_back(farm: Site) -> None:
     """Every process, and the servers' launchers with them, in the same moment; what was accepted is still there."""
     job_id = farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["job_id"]
-    names = ("broker", "store", "api", "worker", "flower")
+    names = ("broker", "store", "api", "worker", "controller", "flower")
     for name in names:
         psutil.Process(record(farm, name).keeper_pid).children()[0].kill()
     until(lambda: all(record(farm, name).count == 1 for name in names), "all deaths are noticed")

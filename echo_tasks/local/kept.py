@@ -1,0 +1,162 @@
+"""One process that is started again whenever it dies, as whoever keeps it sees it: nothing here waits."""
+
+from __future__ import annotations
+
+import enum
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from echo_tasks.errors import EX_CONFIG
+from echo_tasks.local import children, restarts, waiting
+from echo_tasks.local.backoff import HEALTHY_AFTER_S, Backoff
+from echo_tasks.local.output import Output
+from echo_tasks.local.restarts import Restarts
+from echo_tasks.settings import Settings
+
+_EX_NOT_FOUND = 127
+"""What a shell says of a program that is not there."""
+
+
+class Why(enum.Enum):
+    """Why a process is not started again."""
+
+    TOLD = enum.auto()
+    """It, or its pause, was told to end."""
+    LEFT = enum.auto()
+    """It ended with status 0, and is one that may."""
+    MISCONFIGURED = enum.auto()
+    """The next start would end the same."""
+    HOPELESS = enum.auto()
+    """It has died again and again without ever having been healthy."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What became of a process for good."""
+
+    why: Why
+    exit_status: int
+
+
+class Kept:
+    """Starts the command when that is due, passes signals on to it, and writes its restarts down under `name`.
+
+    `by` is who tells of it; `may_leave`: ending with status 0 is its own decision, and is respected.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        settings: Settings,
+        *,
+        by: str,
+        record: str = "",
+        prefix: bytes = b"",
+        may_leave: bool = False,
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._settings = settings
+        self._by = by
+        self._prefix = prefix
+        self._may_leave = may_leave
+        self._past = Backoff()
+        self._restarts = Restarts.of(record or name)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._output: Output | None = None
+        self._began = 0.0
+        self._starts_at = -math.inf
+        self._was_told = False
+        self._end: End | None = None
+        self._write_down()
+
+    def turn(self, now: float) -> End | None:
+        """Start it if that is due, and see to it if it has ended; what became of it, once it is not tried again."""
+        if self._end is None and self._child is None and now >= self._starts_at:
+            self._start(now)
+        if self._child is not None and self._child.poll() is not None:
+            self._see_to(self._child, now)
+        return self._end
+
+    def tell(self, number: int) -> None:
+        """Pass a signal on. Between two starts one that is to stop it is its end."""
+        is_to_stop = number in waiting.STOPPING
+        self._was_told = self._was_told or is_to_stop
+        if self._child is not None:
+            self._child.send_signal(number)
+        elif is_to_stop and self._end is None:
+            self._end = End(Why.TOLD, 128 + number)
+
+    def pause_s(self, now: float) -> float:
+        """Seconds until it is to be started; infinite while it runs."""
+        return math.inf if self._child is not None else max(0.0, self._starts_at - now)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it has been healthy, or runs and has not died yet: what it is started with is no fault of all."""
+        return self._past.was_healthy or (self._child is not None and not self._past.early_deaths)
+
+    def _start(self, now: float) -> None:
+        try:
+            self._child = children.start(self._command, waiting.WAITED_FOR, stdout=subprocess.PIPE)
+        except OSError as error:
+            self.say(f"cannot be started: {self._command[0]}: {error.strerror}")
+            self._end = End(Why.MISCONFIGURED, _EX_NOT_FOUND)
+            return
+        self._began = now
+        self._output = Output(self._child.stdout, sys.stdout.buffer, self._prefix)  # type: ignore[arg-type]
+
+    def _see_to(self, child: subprocess.Popen[bytes], now: float) -> None:
+        """The process has ended: that was all, or there is to be another one after a pause."""
+        children.end_descendants(child)
+        self._child = None
+        self._past = self._past.after(now - self._began)
+        if why := self._why_no_other(child.returncode):
+            self._end = End(why, children.exit_status(child.returncode))
+        if why is Why.HOPELESS:
+            self._give_up(child.returncode)
+        if why is None:
+            self._starts_at = now + self._past.pause_s
+            self._announce_restart(children.in_words(child.returncode))
+
+    def _why_no_other(self, returncode: int) -> Why | None:
+        if self._was_told:
+            return Why.TOLD
+        if returncode == EX_CONFIG:
+            return Why.MISCONFIGURED
+        if returncode == 0 and self._may_leave:
+            return Why.LEFT
+        return Why.HOPELESS if self._past.is_hopeless else None
+
+    def _give_up(self, returncode: int) -> None:
+        lines = self._output.last_lines() if self._output else []
+        verdict = self.say(
+            f"has ended {self._past.early_deaths} times without ever running for {HEALTHY_AFTER_S:g} s, "
+            f"at last with {children.in_words(returncode)}: it is not started any more. Its last lines:",
+            *(f"    {line}" for line in lines),
+        )
+        self._restarts = replace(self._restarts, verdict=verdict)
+        self._write_down()
+
+    def _announce_restart(self, reason: str) -> None:
+        self.say(f"has ended ({reason}); it is started again in {self._past.pause_s:g} s")
+        self._restarts = self._restarts.and_one(reason)
+        self._write_down()
+
+    def _write_down(self) -> None:
+        try:
+            restarts.write(self._restarts, self._settings)
+        except OSError as error:  # a full disk is no reason to let the process down
+            self.say(f"is kept alive, but its restarts cannot be written down: {error}")
+
+    def say(self, first: str, *others: str) -> str:
+        """Print what there is to say of the process; returns it."""
+        told = "\n".join([f"{self._by}: {self.name} {first}", *others])
+        with suppress(OSError):  # nobody reads it any more
+            print(told, flush=True)
+        return told
