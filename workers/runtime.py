@@ -110,6 +110,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 max_deliveries=self._settings.max_retry_attempts,
                 answers=answers,
                 initial_states=self._settings.states_by_step,
+                reads_first_turns=self._settings.lb_strategy == "affinity",  # they come back to this worker
                 served=pace.served,
             )
         )

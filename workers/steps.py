@@ -49,6 +49,7 @@ class Steps:
         max_deliveries: int,
         answers: Answers | None = None,
         initial_states: Mapping[str, str] = _NO_STATES,
+        reads_first_turns: bool = False,
         served: Callable[[StepOutput], None] = lambda _: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -56,6 +57,7 @@ class Steps:
 
         `initial_states` are the names of those that steps begin in, by step, where a job names none. A step whose fault
         may pass is tried `max_deliveries` times; `chance`, from 0 to 1, is when. `served` is told what was answered.
+        `reads_first_turns`: the state after a session's first turn is prepared, too, though most have no second.
         """
         self._ledger = ledger
         self._publisher = publisher
@@ -66,6 +68,7 @@ class Steps:
         self._count_tokens = count_tokens
         self._max_deliveries = max_deliveries
         self._answers = answers
+        self._reads_first_turns = reads_first_turns
         self._served = served
         self._chance = chance
         self._dispatcher = Dispatcher(ledger, publisher, answers)
@@ -187,7 +190,8 @@ class Steps:
 
     def _read_ahead(self, spec: JobSpec, result: JobResult) -> None:
         """Have the next turn of a session that goes on find the state after this one."""
-        if history := self._ledger.turns(spec):
+        history = self._ledger.turns(spec)
+        if history or self._reads_first_turns:
             past = past_of([*history, Turn(user=spec.input_text, assistant=result.response_text)])
             steps = (*spec.membranes, keys.INTEGRATION)
             for initial in dict.fromkeys(self._answering.initial_state(spec, step) for step in steps):

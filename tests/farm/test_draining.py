@@ -21,7 +21,13 @@ SERVICE = "/api/services/cognitive-service/instances"
 @pytest.fixture
 def own(tmp_path: Path, talkative: Path) -> Iterator[Site]:
     """Servers and API; workers give running steps no grace."""
-    env = {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "2", "ECHO_GRACE_S": "0", "ENABLE_CACHING": "false"}
+    env = {
+        "ECHO_MODEL": str(talkative),
+        "ECHO_SLOTS": "2",
+        "ECHO_GRACE_S": "0",
+        "ENABLE_CACHING": "false",
+        "ECHO_THREADS": "1",
+    }
     site = Site(tmp_path, env | {"LB_STRATEGY": "least_connections"})
     with site.server("broker"), site.server("store"), site.http():
         yield site
@@ -52,7 +58,7 @@ def test_a_drained_worker_finishes_what_it_runs_and_ends(own: Site, broker: redi
     """Twice as many jobs as it has slots, a drain, another worker: all are answered, each step was run once."""
     with own.worker(name="first") as first:
         until(lambda: own.get("/readyz").status == 200, "the farm is ready")
-        jobs = [submit(own, 600) for _ in range(4)]
+        jobs = [submit(own, 2000) for _ in range(4)]
         until(lambda: instances(own)["first@test"]["busy"] == 2, "it is busy")
         node = f"{SERVICE}/first@test"
         assert own.request("DELETE", node).json["status"] == "draining"
