@@ -11,7 +11,7 @@ from bench.simulation.play import Outcome
 
 TOLERANCE = 0.02
 CLOSE = 0.005
-NEAR = 0.08
+NEAR = 0.05
 """So near to the price, what lies between two positions of the grid is looked at."""
 
 FULL = 0.9
@@ -93,11 +93,9 @@ class Dial:
         yield min(tried, key=lambda match: abs(match.error))
 
     def _between(self, one: Match, other: Match, worker_s: float) -> Iterator[Match]:
-        """Two positions between them."""
-        middle = self._at(sqrt(one.target * other.target), worker_s)
-        yield middle
-        nearer = one if abs(one.error) < abs(other.error) else other
-        yield self._at(sqrt(middle.target * nearer.target), worker_s)
+        """Three positions between them."""
+        for share in (0.25, 0.5, 0.75):
+            yield self._at(one.target ** (1 - share) * other.target**share, worker_s)
 
     def _at(self, target: float, worker_s: float) -> Match:
         target = round(target, 4)
