@@ -71,7 +71,8 @@ class Case:
 
     @property
     def utilisation(self) -> float:
-        return self.mean.demand / self.mean.slots if self.mean.slots else math.inf if self.mean.demand else 0.0
+        """The demand's share of capacity over the interval; where nobody serves, of a single slot."""
+        return self.mean.demand / max(1.0, self.mean.slots)
 
     def share(self, demand: float, instances: int) -> float:
         """The demand's share of the capacity of so many instances."""
