@@ -58,18 +58,21 @@ class Case:
 
     @cached_property
     def ahead(self) -> float:
-        """What the demand will be when what is started now serves, if it goes on growing as it does."""
+        """What the demand will be when what is ordered now serves, if it goes on growing as it does.
+
+        It looks ahead no further than it looks back, and back no further than an interval.
+        """
         samples = self.memory.samples
-        since = samples[-1].at - self.policy.slope_s
-        first = next((one for one in reversed(samples[:-1]) if one.at <= since), samples[0])
-        if first.at == samples[-1].at:
-            return self.now
-        slope = (self.now - first.demand) / (samples[-1].at - first.at)
-        return self.now + max(0.0, slope) * self.policy.startup_s
+        since = samples[-1].at - self.policy.startup_s
+        first = next((one for one in reversed(samples) if one.at <= since), samples[0])
+        span_s = samples[-1].at - first.at
+        growth = max(0.0, self.now - first.demand)
+        return self.now + growth * min(1.0, self.policy.startup_s / span_s if span_s else 0.0)
 
     @property
     def utilisation(self) -> float:
-        return self.mean.demand / self.mean.slots if self.mean.slots else math.inf if self.mean.demand else 0.0
+        """The demand's share of capacity over the interval; where nobody serves, of a single slot."""
+        return self.mean.demand / max(1.0, self.mean.slots)
 
     def share(self, demand: float, instances: int) -> float:
         """The demand's share of the capacity of so many instances."""

@@ -46,7 +46,7 @@ class Decision:
     """How many instances there should be; `victims` are the nodes to drain, for fewer.
 
     `current` are those that serve and those that are about to. `utilisation` is the demand's share of capacity over the
-    interval, above 1 where something waits, and infinite where nobody serves. The rest is what it was made of.
+    interval, above 1 where something waits. The rest is what it was made of.
     """
 
     at: float

@@ -16,8 +16,8 @@ class Memory:
     """A fresh one is that of a controller that has just started: it takes the farm as it finds it.
 
     `peaks` are the averages of the latest intervals, of a whole stabilisation window; `unrest_at` is when the farm last
-    grew or data were missing; `serving` are the nodes that took work, `missing` those of them that vanished, and when;
-    `slots` are those of one instance.
+    grew or data were missing; `serving` are the nodes that took work; `missing` those that vanished without a drain,
+    and when: they come back, are replaced, or are given up in time. `slots` are those of one instance.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -36,22 +36,17 @@ class Memory:
         slots = sum(instance.slots for instance in serving)
         demand = sum(instance.busy for instance in serving) + seen.delivered + seen.ready
         samples = kept(self.samples, Sample(seen.at, demand, slots), policy.interval_s)
-        missing = self._missing(policy, seen)
+        present = {instance.node for instance in seen.instances}
+        vanished = sorted(self.serving - present)
+        awaited = [(node, at) for node, at in self.missing if node not in present and seen.at - at < policy.missing_s]
         return replace(
             self,
             samples=samples,
-            unrest_at=seen.at if not self.samples or len(missing) > len(self.missing) else self.unrest_at,
+            unrest_at=seen.at if vanished or not self.samples else self.unrest_at,
             serving=frozenset(instance.node for instance in serving),
-            missing=missing,
+            missing=(*awaited, *((node, seen.at) for node in vanished)),
             slots=slots / len(serving) if serving else self.slots,
         )
-
-    def _missing(self, policy: Policy, seen: Observation) -> tuple[tuple[str, float], ...]:
-        """Nodes that served and are gone without a drain: they come back, are replaced, or are given up in time."""
-        present = {instance.node for instance in seen.instances}
-        vanished = [(node, seen.at) for node in sorted(self.serving - present)]
-        awaited = [(node, at) for node, at in self.missing if node not in present and seen.at - at < policy.missing_s]
-        return (*awaited, *vanished)
 
     def after(self, policy: Policy, victims: Iterable[str], *, is_due: bool, is_unrest: bool) -> Memory:
         """The same after a decision: whom it lets go is not missed; its interval counts, and what is no calm."""

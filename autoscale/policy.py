@@ -10,9 +10,8 @@ class Policy:
     """Bounds, thresholds as shares of capacity, times in seconds.
 
     `target` is the share that growth aims at, and that shrinking must not bring about. `stabilisation_s` is the calm
-    before each shrinking. `startup_s` is what passes before an instance that is ordered serves, and `slope_s` the time
-    over which the fast lane takes the slope of the demand, to order what will be needed then. `missing_s` is how long
-    an instance that vanished is counted as if it were starting.
+    before each shrinking. `startup_s` is what passes before an instance that is ordered serves: so far ahead the fast
+    lane looks. `missing_s` is how long an instance that vanished is counted as if it were starting.
     """
 
     scale_up: float = 0.8
@@ -24,7 +23,6 @@ class Policy:
     target: float = 0.6
     stabilisation_s: float = 300
     startup_s: float = 5
-    slope_s: float = 4
     missing_s: float = 15
 
     @property

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     bench = Bench(service, options.most)
     print(f"{described()}\n{bench.described}\n")
     rows = []
-    for load in _loads(service, options.seed):
+    for load in at_hand(service, options.seed):
         if not options.only or load.name in options.only:
             rows += bench.compare(load.filling(FILL, options.most, service), options.plot)
     print(verdicts(rows))
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
         options.json.write_text(json.dumps(measured))
 
 
-def _loads(service: Service, seed: int) -> list[Load]:
+def at_hand(service: Service, seed: int) -> list[Load]:
     """The traces, where they are at hand, and a generated burst."""
     rng = partial(np.random.default_rng, seed)
     found = [loads.bursts(rng())]

@@ -11,10 +11,10 @@ from bench.simulation.play import Outcome
 
 TOLERANCE = 0.02
 CLOSE = 0.005
-NEAR = 0.08
+NEAR = 0.05
 """So near to the price, what lies between two positions of the grid is looked at."""
 
-FULL = 0.9
+FULL, HURRY = 0.8, 12
 """From this target on the dial moves the times as well: a farm that is to be cheaper still has to let go sooner."""
 
 
@@ -23,7 +23,7 @@ def dialled(target: float, least: int, most: int) -> Policy:
 
     It grows above four thirds of the target, as by default, and may shrink below the target itself.
     """
-    hurry = min(1.0, FULL / target) ** 16
+    hurry = min(1.0, FULL / target) ** HURRY
     return Policy(
         scale_up=target * 4 / 3,
         scale_down=target,
@@ -77,7 +77,7 @@ class Dial:
                 yield match
                 if match.error * last.error < 0:
                     yield from self._bisected(last, match, worker_s)
-                elif min(abs(match.error), abs(last.error)) < NEAR:
+                if min(abs(match.error), abs(last.error)) < NEAR:
                     yield from self._between(last, match, worker_s)
                 last = match
 
@@ -93,11 +93,9 @@ class Dial:
         yield min(tried, key=lambda match: abs(match.error))
 
     def _between(self, one: Match, other: Match, worker_s: float) -> Iterator[Match]:
-        """Two positions between them."""
-        middle = self._at(sqrt(one.target * other.target), worker_s)
-        yield middle
-        nearer = one if abs(one.error) < abs(other.error) else other
-        yield self._at(sqrt(middle.target * nearer.target), worker_s)
+        """Three positions between them."""
+        for share in (0.25, 0.5, 0.75):
+            yield self._at(one.target ** (1 - share) * other.target**share, worker_s)
 
     def _at(self, target: float, worker_s: float) -> Match:
         target = round(target, 4)

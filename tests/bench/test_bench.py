@@ -109,6 +109,16 @@ def test_bench_prefixes_says_that_the_trace_is_missing(tmp_path: Path) -> None:
     assert "skipped" in bench("prefixes", "--trace", str(tmp_path / "none"), json_file=tmp_path / "none.json")
 
 
+def test_bench_scaling_compares_at_the_same_price(tmp_path: Path) -> None:
+    """Each peer on the generated bursts, and our decision for the same worker-seconds; nobody who works is ended."""
+    printed = bench("scaling", "--only", "gamma-cv13", "--days", "0", json_file=tmp_path / "scaling.json")
+    assert "| beside | loads |" in printed
+    rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
+    assert {row["peer"] for row in rows} == {"HPA", "KEDA list", "Ray Serve", "Celery", "plus-or-minus-one"}
+    assert all(row["near"] and not row["ours"]["killed"] for row in rows)
+    assert {row["peer"] for row in rows if row["lower"]} >= {"HPA", "plus-or-minus-one"}
+
+
 @pytest.mark.timeout(240)
 def test_bench_versions_compares_two_farms(tmp_path: Path) -> None:
     """This one with itself: every job of every round is answered, at either."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from autoscale.decision import Policy
 from autoscale.observation import Observation
-from bench.scaling import LEVELS, constant
+from bench.scaling import LEVELS, at_hand, constant
 from bench.simulation import events, loads
 from bench.simulation.farm import Farm
 from bench.simulation.loads import Load
@@ -133,6 +134,21 @@ def test_hpa_asks_for_the_ratio_of_what_is_ready() -> None:
     calm = Farm(Load("most", np.zeros(26), np.full(26, 1e6), 60.0), service, workers=4)
     calm.advance(0.0)
     assert Hpa(1, 10).change(calm.observed()) == 0
+
+
+def test_without_traces_the_generated_load_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And it is said that it is alone."""
+    monkeypatch.setattr(loads, "TRACES", tmp_path / "none")
+    assert [load.name for load in at_hand(Service(), seed=1)] == ["gamma-cv13"]
+    assert "the generated load alone" in capsys.readouterr().out
+
+
+def test_bursts_are_as_bursty_as_they_are_said_to_be() -> None:
+    """Inter-arrivals with a coefficient of variation of 13."""
+    gaps = np.diff(loads.bursts(np.random.default_rng(1), jobs=200_000).at)
+    assert gaps.std() / gaps.mean() == pytest.approx(13, rel=0.1)
 
 
 @pytest.mark.parametrize("level", LEVELS)
