@@ -15,6 +15,7 @@ EchoError
 ├── SessionLimitReached      as many sessions are live as may be
 ├── SessionBusy              a job of the session is open, and what was asked has to wait for its end
 ├── TurnNotKept              a turn that the session has not had yet, or that was trimmed away
+├── ActuatorError            what starts and drains workers failed, or half succeeded
 └── GenerationError          the engine could not answer one request
     ├── RequestRejected      the request can never be answered: asking again will not help
     ├── DeadlineExceeded     the request was not answered in its time
@@ -156,6 +157,10 @@ class TurnNotKept(EchoError):
         self.turn = turn
         self.first = first
         self.last = last
+
+
+class ActuatorError(EchoError):
+    """The platform that runs the workers did not do what it was asked for, or not all of it; the message says what."""
 
 
 class GenerationError(EchoError):

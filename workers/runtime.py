@@ -10,6 +10,7 @@ from typing import Any
 import redis
 from celery import bootsteps, signals
 from celery.worker import state
+from celery.worker.components import Pool
 
 from cache.assembly import MIB, Assembly
 from cache.memory import MemoryTier
@@ -27,7 +28,8 @@ from echo_tasks.publishing import Publisher
 from echo_tasks.reaper import Reaper
 from echo_tasks.registry import Registry
 from echo_tasks.sessions import SessionBounds
-from workers import keeping, model
+from echo_tasks.settings import MOST_SLOTS
+from workers import autoscaler, keeping, model
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.leases import Leases
@@ -52,6 +54,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     then the steps that wait for it put their messages back.
     """
 
+    requires = (Pool,)  # it knows how many slots there may be
+
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
         if not issubclass(worker.pool_cls, TaskPool):
@@ -62,12 +66,13 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             )
         self._settings = settings.current()
         try:
-            self._model = model.load(self._settings)
+            self._model = model.load(self._settings, _slots(worker))
         except (CheckpointError, SettingsError) as error:
             exit_misconfigured(error)
 
     def start(self, worker: Any) -> None:
         loaded = self._model
+        autoscaler.fetch_for_slots(worker)
         patient = connections.patient(self._settings.broker)
         assembly = self._assembly()
         prefixes = keeping.prefixes(loaded, self._settings, assembly)
@@ -88,7 +93,9 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         heartbeat = Heartbeat(
             Registry(impatient),
             worker.hostname,
-            lambda: record.model_copy(update={"stalled_s": worker.consumer.watchdog.stalled_s}),
+            lambda: record.model_copy(
+                update={"stalled_s": worker.consumer.watchdog.stalled_s, "slots": self._capacity(worker)}
+            ),
         )
         leases = Leases(StepLedger(impatient))
         reaping = Reaping(self._reaper(impatient, answers))
@@ -172,7 +179,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             node=worker.hostname,
             pid=os.getpid(),
             queues=list(worker.app.amqp.queues.consume_from),
-            slots=worker.concurrency,
+            slots=self._capacity(worker),
             model_id=self._model.model_id,
             answers_id=self._model.answers_id,
             model_name=self._model.name,
@@ -180,6 +187,9 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             started_at=time.time(),
             initial_states=sorted(self._model.tuned),
         )
+
+    def _capacity(self, worker: Any) -> int:
+        return min(autoscaler.capacity(worker), self._model.rwkv.slots.count)
 
     def _announce(self) -> None:
         shape = self._model.rwkv.shape
@@ -192,6 +202,15 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             vocabulary=shape.vocabulary,
             dtype=self._settings.echo_dtype,
         )
+
+
+def _slots(worker: Any) -> int:
+    """As many as its pool may have tasks: the engine takes memory for them once. Raises SettingsError."""
+    option, slots = ("autoscale", worker.max_concurrency) if worker.autoscale else ("concurrency", worker.concurrency)
+    if not 1 <= slots <= MOST_SLOTS or worker.min_concurrency < 0:
+        raise SettingsError([f"--{option}: a worker may have from 1 to {MOST_SLOTS} slots, not {slots}"])
+    worker.min_concurrency = max(1, worker.min_concurrency)  # a pool without a thread would never see a load
+    return int(slots)
 
 
 def _end_worker() -> None:

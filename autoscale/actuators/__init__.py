@@ -9,7 +9,7 @@ from autoscale.observation import Instance
 
 
 class Actuator(Protocol):
-    """Starts workers and drains them. Every method raises ActuatorError (echo_tasks.errors), and may have half succeeded.
+    """Starts workers and drains them. Every method raises ActuatorError, and may have half succeeded.
 
     Nothing is assumed: the next observation tells what came of it.
     """
@@ -22,3 +22,8 @@ class Actuator(Protocol):
 
     def drain(self, instances: Sequence[Instance]) -> None:
         """Have these take no new work, finish what they run, and go; returns without waiting."""
+
+
+def host(node: str) -> str:
+    """What a worker's machine, container or pod calls itself, of the worker's node name."""
+    return node.partition("@")[2]
