@@ -66,6 +66,7 @@ class KubernetesApi:
             reply = self._connected().request(method, self._server + path, headers=headers, json=body, retries=False)
             answer = reply.json() if reply.data else {}
         except (HTTPError, OSError) as error:
+            self.close()  # the next request reads the authority's certificate anew, too
             raise ActuatorError(f"Kubernetes: cannot {what}: {error}") from error
         except ValueError as error:
             raise ActuatorError(f"Kubernetes: cannot {what}: the answer is not JSON") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -119,8 +120,11 @@ class _SocketServer(_Server):
 
 
 @contextmanager
-def served(fake: Fake, at: Path | None = None) -> Iterator[str]:
-    """Serve the fake on a free port of loopback, or at a socket of that path; its `host:port`, or the path."""
+def served(fake: Fake, at: Path | None = None, certificate: Path | None = None) -> Iterator[str]:
+    """Serve the fake on a free port of loopback, or at a socket of that path; its `host:port`, or the path.
+
+    `certificate` is a file with that and its key, for TLS.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def _take(self) -> None:
@@ -146,6 +150,10 @@ def served(fake: Fake, at: Path | None = None) -> Iterator[str]:
             pass
 
     server = _SocketServer(str(at), Handler) if at else _Server(("127.0.0.1", 0), Handler)  # type: ignore[arg-type]
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,6 +198,26 @@ def test_the_token_is_read_anew(cluster: ClusterFake, deployment: Kubernetes, ac
     (account / "token").unlink()
     with pytest.raises(ActuatorError, match="Kubernetes: no token of a service account"):
         deployment.start(1)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_the_server_must_be_vouched_for(cluster: ClusterFake, registry: Draining, account: Path) -> None:
+    """By the authority that the service account names: one that is not never sees the token."""
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=cluster -keyout key.pem -out ca.crt"
+    made = [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(made, cwd=account, check=True, capture_output=True)
+    (account / "both.pem").write_text((account / "key.pem").read_text() + (account / "ca.crt").read_text())
+    with served(cluster, certificate=account / "both.pem") as address:
+        api = KubernetesApi(f"https://{address}", account)
+        assert Kubernetes(api, None, DEPLOYMENT, registry.drain).starting([]) == 3
+        api.close()
+        seen = len(cluster.asked)
+        (account / "ca.crt").unlink()
+        api = KubernetesApi(f"https://{address}", account)
+        with pytest.raises(ActuatorError, match=r"certificate verify failed"):
+            Kubernetes(api, None, DEPLOYMENT, registry.drain).starting([])
+        api.close()
+        assert len(cluster.asked) == seen
 
 
 def test_a_server_that_is_slow_away_or_not_one_is_told_as_such(

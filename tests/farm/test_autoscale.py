@@ -129,6 +129,18 @@ def test_the_bounds_are_moved_by_control(own: Site, celery: Celery) -> None:
     assert statuses(own, jobs).count("running") == 5
 
 
+def test_slots_follow_after_a_lost_connection_too(own: Site, celery: Celery) -> None:
+    """The worker fetches for the slots that it has, not for those that it may have."""
+    jobs = submit(own, 1)
+    until(lambda: statuses(own, jobs) == ["running"], "one runs")
+    with redis.Redis.from_url(own.broker_url) as broker:
+        broker.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    until(lambda: slots(celery) in ((LEAST, LEAST, 1), (LEAST, LEAST, LEAST)), "it is back, and no fuller")
+    jobs += submit(own, MOST)
+    until(lambda: slots(celery) == (MOST, MOST, MOST), "slots follow the backlog")
+    until(lambda: statuses(own, jobs).count("running") == MOST, "all of them are used")
+
+
 @pytest.mark.parametrize(("most", "least"), [(3, 4), (1, None), (MOST + 1, 1), (0, 0), (4, -1)])
 def test_bounds_that_cannot_be_are_refused(celery: Celery, most: int, least: int | None) -> None:
     """Crossed ones, none, and more than the engine has slots: the reply says what may be, and nothing moves."""
@@ -161,6 +173,10 @@ def test_flower_shows_the_slots(own: Site, celery: Celery) -> None:
         until(lambda: shown() == (LEAST, LEAST), "Flower knows the worker")
         submit(own, MOST)
         until(lambda: shown() == (MOST, MOST), "Flower shows more slots")
+        moved = urllib.request.Request(f"{url}/api/worker/pool/autoscale/{WORKER}?min=1&max=3", method="POST")  # noqa: S310
+        with urllib.request.urlopen(moved, timeout=10) as reply:  # noqa: S310
+            assert reply.status == 200
+        until(lambda: shown() == (3, 3), "and fewer, once it has moved the bounds")
 
 
 @pytest.mark.parametrize("option", ["--autoscale=0", "--autoscale=0,0", "--autoscale=4,-1", "--concurrency=5000"])
