@@ -19,8 +19,11 @@ ACTUATORS = {
 class Drains(Protocol):
     """Of the registry, what actuators need."""
 
-    def drain(self, node: str) -> object:
-        """Have a worker take no new work, finish what it holds, and end. Raises BrokerUnavailable."""
+    def drain(self, node: str) -> bool:
+        """Have a live worker take no new work, finish what it holds, and end; false when there is no such worker.
+
+        Raises BrokerUnavailable.
+        """
 
 
 def make(name: str, settings: Settings, registry: Drains) -> Actuator:

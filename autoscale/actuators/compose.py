@@ -52,7 +52,7 @@ class Compose:
     it is. Containers must have the host names that Docker gives them, by which workers are told apart.
     """
 
-    def __init__(self, engine: DockerEngine, project: str, service: str, drain: Callable[[str], object]) -> None:
+    def __init__(self, engine: DockerEngine, project: str, service: str, drain: Callable[[str], bool]) -> None:
         self._engine = engine
         self._project, self._service = project, service
         self._drain = drain

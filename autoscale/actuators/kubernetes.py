@@ -14,14 +14,14 @@ from autoscale.actuators.attempts import each
 from autoscale.actuators.kubernetes_api import KubernetesApi, Refused
 from autoscale.observation import Instance
 from echo_tasks import logs
-from echo_tasks.errors import ActuatorError
+from echo_tasks.errors import ActuatorError, BrokerUnavailable
 from echo_tasks.settings import Settings
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation of a pod: of those of a ReplicaSet that are ready, the one with the lowest goes first. Others have 0."""
 
 LEAVING = "deep-tree-echo/draining"
-"""Annotation of a pod that is to go: how often its worker had been restarted when it was told."""
+"""Annotation of a pod that is to go: how often its worker had been restarted when it was told, and its node name."""
 
 MOST_TRIES = 3
 
@@ -45,17 +45,21 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod that is neither over nor being deleted; `told_at` is the count of restarts when it was told to go."""
+    """A pod that is neither over nor being deleted; `told_at` is the count of restarts when its worker was told to go.
+
+    `node` is that worker.
+    """
 
     name: str
     restarts: int
-    has_ended: bool
+    is_running: bool
     told_at: int | None
+    node: str
 
     @property
     def is_done(self) -> bool:
-        """Whether the worker that was told to go has gone; Kubernetes starts another in its place, which drains too."""
-        return self.told_at is not None and (self.has_ended or self.restarts > self.told_at)
+        """Whether the worker that was told to go has gone. Kubernetes starts another in its place."""
+        return self.told_at is not None and (not self.is_running or self.restarts > self.told_at)
 
 
 class Kubernetes:
@@ -63,12 +67,14 @@ class Kubernetes:
 
     A pod that is to go is marked, and cheap to delete, before its worker is told. Once that has ended, in its own time
     and by no signal, the next call, whichever it is, makes the pod cheaper still and lowers the number: so Kubernetes
-    deletes this one. It needs a Role with `get` and `patch` on `deployments/scale` (group apps), and `list` and
-    `patch` on `pods`.
+    deletes this one. A worker that Kubernetes has started there meanwhile, and that serves, is drained first.
+
+    It needs a Role with `get` and `patch` on `deployments/scale` (group apps), and `list` and `patch` on `pods`.
+    Workers must be named by their pods, as they are by default (`celery@%h`).
     """
 
     def __init__(
-        self, api: KubernetesApi, namespace: str | None, deployment: str, drain: Callable[[str], object]
+        self, api: KubernetesApi, namespace: str | None, deployment: str, drain: Callable[[str], bool]
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -95,9 +101,10 @@ class Kubernetes:
         by_name = {pod.name: pod for pod in pods}
 
         def drain(instance: Instance) -> None:
-            if pod := by_name.get(host(instance.node)):
-                self._mark(pod)
-            else:
+            pod = by_name.get(host(instance.node))
+            if pod and pod.told_at is None:
+                self._mark(pod, instance.node)
+            elif not pod:
                 log.warning("drained worker is in no pod of the deployment", node=instance.node)
             self._drain(instance.node)
 
@@ -110,15 +117,26 @@ class Kubernetes:
         """
         scale = self._scale()
         pods = self._pods(scale)
-        done = [pod for pod in pods if pod.is_done]
-        if not done or len(pods) != scale.replicas:
+        if len(pods) != scale.replicas:
+            return scale, pods
+        done = [pod for pod in pods if pod.is_done and not self._is_back(pod)]
+        if not done:
             return scale, pods
         each(f"mark {len(done)} pods for deletion", done, lambda pod: self._annotate(pod, {COST: "-1000"}))
         return self._set(scale, scale.replicas - len(done)), pods
 
-    def _mark(self, pod: Pod) -> None:
-        if pod.told_at is None:
-            self._annotate(pod, {COST: "-100", LEAVING: str(pod.restarts)})
+    def _is_back(self, pod: Pod) -> bool:
+        """Whether a worker serves again where one has drained; if so, it is told and waited for as that one was."""
+        try:
+            is_live = pod.is_running and self._drain(pod.node)
+        except BrokerUnavailable as error:
+            raise ActuatorError(f"pod {pod.name} cannot be told from one that serves: {error}") from error
+        if is_live:
+            self._mark(pod, pod.node)
+        return is_live
+
+    def _mark(self, pod: Pod, node: str) -> None:
+        self._annotate(pod, {COST: "-100", LEAVING: f"{pod.restarts} {node}"})
 
     def _annotate(self, pod: Pod, annotations: dict[str, str]) -> None:
         path = f"/api/v1/namespaces/{self._in}/pods/{quote(pod.name)}"
@@ -185,10 +203,11 @@ def _pod(told: dict[str, Any]) -> Pod:
     worker = told["spec"]["containers"][0]["name"]
     statuses: list[dict[str, Any]] = told["status"].get("containerStatuses") or []
     status: dict[str, Any] = next((one for one in statuses if one["name"] == worker), {})
-    marked = annotations.get(LEAVING)
+    told_at, _, node = annotations.get(LEAVING, "").partition(" ")
     return Pod(
         told["metadata"]["name"],
         status.get("restartCount", 0),
-        "terminated" in (status.get("state") or {}),
-        None if marked is None else int(marked),
+        "running" in (status.get("state") or {}),
+        int(told_at) if told_at else None,
+        node,
     )

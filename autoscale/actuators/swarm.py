@@ -54,7 +54,7 @@ class Swarm:
     as soon as that meets nobody who works; until then the task that is over costs nothing.
     """
 
-    def __init__(self, engine: DockerEngine, service: str, drain: Callable[[str], object]) -> None:
+    def __init__(self, engine: DockerEngine, service: str, drain: Callable[[str], bool]) -> None:
         self._engine = engine
         self._service = service
         self._drain = drain

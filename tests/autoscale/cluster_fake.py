@@ -113,7 +113,7 @@ class ClusterFake(Fake):
         if is_back:
             container |= {"restartCount": container["restartCount"] + 1, "state": {"running": {}}}
         else:
-            container["state"] = {"terminated": {"exitCode": 0}}
+            container["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
 
     @property
     def names(self) -> list[str]:

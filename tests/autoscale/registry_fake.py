@@ -12,11 +12,13 @@ class Draining:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.is_away = False
+        self.is_live = False
 
-    def drain(self, node: str) -> None:
+    def drain(self, node: str) -> bool:
         if self.is_away:
             raise BrokerUnavailable("the broker does not answer")
         self.told.append(node)
+        return self.is_live
 
 
 def on(host: str) -> Instance:

@@ -75,7 +75,7 @@ def test_a_drained_pod_goes_and_no_other(cluster: ClusterFake, deployment: Kuber
     first, goes, last = cluster.names
     deployment.drain([on(goes)])
     assert registry.told == [f"celery@{goes}"]
-    assert cluster.pods[1]["metadata"]["annotations"] == {COST: "-100", LEAVING: "0"}
+    assert cluster.pods[1]["metadata"]["annotations"] == {COST: "-100", LEAVING: f"0 celery@{goes}"}
     (request,) = cluster.asked_for("^PATCH")
     assert str(request) == f"PATCH /api/v1/namespaces/{NAMESPACE}/pods/{goes}"
     assert deployment.starting([on(first), on(goes), on(last)]) == 0
@@ -95,6 +95,36 @@ def test_only_those_that_have_ended_go(cluster: ClusterFake, deployment: Kuberne
     deployment.starting([])
     assert cluster.deleted == [goes]
     assert works in cluster.names
+
+
+def test_a_worker_that_is_back_before_its_pod_is_deleted_drains_again(
+    cluster: ClusterFake, deployment: Kubernetes, registry: Draining
+) -> None:
+    """Kubernetes has started it, and nobody was there to lower the number: what it has taken up is not stopped."""
+    first, goes, last = cluster.names
+    deployment.drain([on(goes)])
+    cluster.end(goes)
+    registry.is_live = True
+    for _ in range(2):
+        assert deployment.starting([on(first), on(goes), on(last)]) == 0
+    assert cluster.deleted == []
+    assert registry.told == [f"celery@{goes}"] * 2
+    cluster.end(goes, is_back=False)
+    assert deployment.starting([on(first), on(last)]) == 0
+    assert cluster.deleted == [goes]
+
+
+def test_nothing_is_deleted_while_nobody_can_tell_who_serves(
+    cluster: ClusterFake, deployment: Kubernetes, registry: Draining
+) -> None:
+    """The broker is away."""
+    goes = cluster.names[0]
+    deployment.drain([on(goes)])
+    cluster.end(goes)
+    registry.is_away = True
+    with pytest.raises(ActuatorError, match=rf"pod {goes} cannot be told from one that serves"):
+        deployment.starting([])
+    assert cluster.deleted == []
 
 
 def test_the_number_is_lowered_once(cluster: ClusterFake, deployment: Kubernetes) -> None:
