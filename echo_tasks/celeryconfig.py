@@ -68,6 +68,7 @@ worker_prefetch_multiplier = 1
 worker_concurrency = _settings.echo_slots
 # One process, one model: task threads tokenise, submit to the engine, and wait. Only a worker resolves the name.
 worker_pool = "workers.pool:TaskPool"
+worker_autoscaler = "workers.autoscaler:Autoscaler"  # for --autoscale=MAX,MIN
 
 worker_send_task_events = True
 task_send_sent_event = True

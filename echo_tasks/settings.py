@@ -24,6 +24,8 @@ def _states_by_step(text: str) -> str:
     return text
 
 
+MOST_SLOTS = 1024
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 ServerUrl = Annotated[str, AfterValidator(addresses.checked)]
 StatesByStep = Annotated[str, AfterValidator(_states_by_step)]
@@ -96,6 +98,31 @@ class Settings(BaseModel):
     )
     controller_port: Port = Field(9809, description="its port")
 
+    docker_host: Annotated[str, Field(pattern=r"^(unix|tcp|https?|ssh)://.")] | None = Field(
+        None, description="Docker Engine that runs the workers' containers; unset: unix:///var/run/docker.sock"
+    )
+    docker_cert_path: Path | None = Field(
+        None, description="folder of ca.pem, cert.pem and key.pem for a Docker Engine behind TLS; unset: no TLS"
+    )
+    docker_mode: Literal["compose", "swarm"] = Field(
+        "compose", description="whether they are of a Compose project, or of a stack on a Swarm"
+    )
+    docker_project: str = Field("deep-tree-echo", min_length=1, description="name of that project or stack")
+    docker_service: str = Field("worker", min_length=1, description="the workers' service in it")
+    kubernetes_api: str = Field(
+        "https://kubernetes.default.svc",
+        pattern=r"^https?://.",
+        description="server of the Kubernetes API whose Deployment the workers are",
+    )
+    kubernetes_namespace: str | None = Field(
+        None, min_length=1, description="namespace of the Deployment; unset: that of the controller's service account"
+    )
+    kubernetes_deployment: str = Field("cognitive-service", min_length=1, description="name of the Deployment")
+    kubernetes_credentials: Path = Field(
+        Path("/var/run/secrets/kubernetes.io/serviceaccount"),
+        description="folder of token, ca.crt and namespace of the controller's service account",
+    )
+
     echo_var: Path = Field(Path("var"), description="folder of everything the farm writes on this machine")
     echo_server: str | None = Field(
         None,
@@ -119,7 +146,9 @@ class Settings(BaseModel):
     echo_threads: int | None = Field(
         None, ge=1, le=1024, description="threads of the engine; unset: the cores that the process may use"
     )
-    echo_slots: int = Field(8, ge=1, le=1024, description="jobs' steps that one worker holds at a time")
+    echo_slots: int = Field(
+        8, ge=1, le=MOST_SLOTS, description="jobs' steps that one worker holds at a time, without --autoscale=MAX,MIN"
+    )
     echo_states_mb: int = Field(
         256, ge=1, description="megabytes of a worker's memory for states; what is sure to be wanted stays longest"
     )

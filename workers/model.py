@@ -47,16 +47,17 @@ class Model:
     tuned: Mapping[str, Tuned]
 
 
-def load(settings: Settings) -> Model:
-    """Load the model once for this process. Raises CheckpointError, and SettingsError for what this machine lacks.
+def load(settings: Settings, slots: int | None = None) -> Model:
+    """Load the model once for this process, with ECHO_SLOTS slots unless told otherwise.
 
-    In a thread of its own, with which its OpenMP threads end: as soon as a process has more of these than cores,
-    libgomp has them sleep at every barrier instead of spinning, and the engine's step takes half as long again.
+    Raises CheckpointError, and SettingsError for what this machine lacks. It loads in a thread of its own, with which
+    its OpenMP threads end: as soon as a process has more of these than cores, libgomp has them sleep at every barrier
+    instead of spinning, and the engine's step takes half as long again.
     """
     device = _device(settings)
     torch.set_num_threads(settings.echo_threads or cores.usable())
     with ThreadPoolExecutor(1) as loader, _weights_in_pages_of_their_own():
-        return loader.submit(_load, settings, device).result()
+        return loader.submit(_load, settings, device, slots or settings.echo_slots).result()
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def _device(settings: Settings) -> str:
     return device
 
 
-def _load(settings: Settings, device: str) -> Model:
+def _load(settings: Settings, device: str, slots: int) -> Model:
     path = settings.echo_model or BUNDLED
     loaded = checkpoint.load(path)
     vocabulary = tokenizer.load(settings.echo_vocab or _vocabulary_beside(path))
@@ -96,8 +97,8 @@ def _load(settings: Settings, device: str) -> Model:
     model = RWKV7(
         loaded,
         _DTYPES[settings.echo_dtype],
-        slots=settings.echo_slots,
-        max_tokens=max(PREFILL_TOKENS, 2 * settings.echo_slots + engine.PREFILL_TOKENS),
+        slots=slots,
+        max_tokens=max(PREFILL_TOKENS, 2 * slots + engine.PREFILL_TOKENS),
         kernels=settings.echo_kernels,
         device=device,
     )

@@ -40,6 +40,32 @@ class Task:
         self.call.cancelled.set()
 
 
+class Usage:
+    """For how long how many threads were busy. Threads share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._busy, self._total_s, self._at = 0, 0.0, time.monotonic()
+
+    def add(self, change: int) -> None:
+        """Note that so many more are busy from now on."""
+        with self._lock:
+            self._count()
+            self._busy += change
+
+    @property
+    def total_s(self) -> float:
+        """Busy threads times seconds, up to now."""
+        with self._lock:
+            self._count()
+            return self._total_s
+
+    def _count(self) -> None:
+        now = time.monotonic()
+        self._total_s += self._busy * (now - self._at)
+        self._at = now
+
+
 class TaskPool(BasePool):  # type: ignore[misc]
     """Task threads of one process, of which `grow` makes more and `shrink` lets the first that are idle go.
 
@@ -56,6 +82,12 @@ class TaskPool(BasePool):  # type: ignore[misc]
         self._line: SimpleQueue[Task | None] = SimpleQueue()  # None lets a thread go
         self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._running: dict[int, Task] = {}  # by the identity of the thread
+        self._usage = Usage()
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that its threads have had tasks, over all threads, so far."""
+        return self._usage.total_s
 
     def on_start(self) -> None:
         """Start the threads."""
@@ -136,6 +168,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
     def _work(self) -> None:
         while task := self._line.get():
             self._running[threading.get_ident()] = task
+            self._usage.add(1)
             calls.enter(task.call)
             try:
                 self._run(task)
@@ -143,6 +176,7 @@ class TaskPool(BasePool):  # type: ignore[misc]
                 log.exception("task's end was not taken")
             finally:
                 calls.enter(Call())
+                self._usage.add(-1)
                 del self._running[threading.get_ident()]
 
     def _run(self, task: Task) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import redis
 from celery import bootsteps, signals
 from celery.worker import state
+from celery.worker.components import Pool
 
 from cache.assembly import MIB, Assembly
 from cache.memory import MemoryTier
@@ -25,7 +26,8 @@ from echo_tasks.reaper import Reaper
 from echo_tasks.registry import Registry
 from echo_tasks.router import Router
 from echo_tasks.sessions import SessionBounds
-from workers import keeping, model
+from echo_tasks.settings import MOST_SLOTS
+from workers import autoscaler, keeping, model
 from workers.draining import Draining
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
@@ -52,6 +54,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     then the steps that wait for it put their messages back.
     """
 
+    requires = (Pool,)  # it knows how many slots there may be
+
     def __init__(self, worker: Any, **kwargs: Any) -> None:
         super().__init__(worker, **kwargs)
         if not issubclass(worker.pool_cls, TaskPool):
@@ -62,13 +66,14 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             )
         self._settings = settings.current()
         try:
-            self._model = model.load(self._settings)
+            self._model = model.load(self._settings, _slots(worker))
         except (CheckpointError, SettingsError) as error:
             exit_misconfigured(error)
         _consume_own_queue(worker)
 
     def start(self, worker: Any) -> None:
         loaded = self._model
+        autoscaler.fetch_for_slots(worker)
         patient = connections.patient(self._settings.broker)
         assembly = self._assembly()
         prefixes = keeping.prefixes(loaded, self._settings, assembly)
@@ -86,7 +91,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         impatient = connections.impatient(self._settings.broker)
         pace = Pace()
-        vitals = Vitals(worker, loaded, pace, lambda: engine.generated)
+        vitals = Vitals(worker, loaded, pace, lambda: engine.generated, lambda: self._capacity(worker))
         heartbeat = Heartbeat(Registry(impatient), worker.hostname, vitals, Draining(worker))
         routes = router.by_strategy(impatient, self._settings.lb_strategy, worker.hostname)
         leases = Leases(StepLedger(impatient))
@@ -168,6 +173,9 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         cache = assembly.cache(memory, compress=self._settings.enable_compression)
         return Answers(cache, lambda: self._model.answers_id, self._settings.cache_ttl_seconds)
 
+    def _capacity(self, worker: Any) -> int:
+        return min(autoscaler.capacity(worker), self._model.rwkv.slots.count)
+
     def _announce(self) -> None:
         shape = self._model.rwkv.shape
         log.info(
@@ -187,6 +195,15 @@ def _consume_own_queue(worker: Any) -> None:
     exchange = queue.exchange
     worker.app.amqp.queues.select_add(queue)
     queue.exchange = exchange  # Celery has given it the default one, at which every node would leave a binding
+
+
+def _slots(worker: Any) -> int:
+    """As many as its pool may have tasks: the engine takes memory for them once. Raises SettingsError."""
+    option, slots = ("autoscale", worker.max_concurrency) if worker.autoscale else ("concurrency", worker.concurrency)
+    if not 1 <= slots <= MOST_SLOTS or worker.min_concurrency < 0:
+        raise SettingsError([f"--{option}: a worker may have from 1 to {MOST_SLOTS} slots, not {slots}"])
+    worker.min_concurrency = max(1, worker.min_concurrency)  # a pool without a thread would never see a load
+    return int(slots)
 
 
 def _end_worker() -> None:

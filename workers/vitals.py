@@ -56,11 +56,14 @@ class Pace:
 class Vitals:
     """Makes the records of one worker."""
 
-    def __init__(self, worker: Any, model: Model, pace: Pace, tokens: Callable[[], int]) -> None:
-        """`tokens` tells how many have been generated so far."""
+    def __init__(
+        self, worker: Any, model: Model, pace: Pace, tokens: Callable[[], int], slots: Callable[[], int]
+    ) -> None:
+        """`tokens` tells how many have been generated so far, `slots` how many the worker may have."""
         self._worker = worker
         self._pace = pace
         self._tokens = tokens
+        self._slots = slots
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first call begins to measure
         self._started_at = time.monotonic()
@@ -69,7 +72,7 @@ class Vitals:
             pid=os.getpid(),
             host=socket.gethostname(),
             queues=list(worker.app.amqp.queues.consume_from),
-            slots=worker.concurrency,
+            slots=slots(),
             model_id=model.model_id,
             answers_id=model.answers_id,
             model_name=model.name,
@@ -90,7 +93,7 @@ class Vitals:
         with self._process.oneshot():
             cpu, memory = round(self._process.cpu_percent() / 100, 3), self._process.memory_info().rss
         told = {
-            "slots": self._worker.pool.num_processes,
+            "slots": self._slots(),
             "busy": running,
             "waiting": max(0, len(state.reserved_requests) - running),
             "tokens_per_s": round(self._pace.tokens_per_s, 2),

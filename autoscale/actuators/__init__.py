@@ -22,3 +22,8 @@ class Actuator(Protocol):
 
     def drain(self, instances: Sequence[Instance]) -> None:
         """Have these take no new work, finish what they run, and go; returns without waiting."""
+
+
+def host(node: str) -> str:
+    """What a worker's machine, container or pod calls itself, of the worker's node name."""
+    return node.partition("@")[2]

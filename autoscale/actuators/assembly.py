@@ -11,6 +11,8 @@ from echo_tasks.settings import Settings
 
 ACTUATORS = {
     "processes": "autoscale.actuators.processes:make",
+    "docker": "autoscale.actuators.docker:make",
+    "kubernetes": "autoscale.actuators.kubernetes:make",
     "none": "autoscale.actuators.none:make",
 }
 """Named, not imported: each needs a library that comes with the extra of its name."""
@@ -19,8 +21,11 @@ ACTUATORS = {
 class Drains(Protocol):
     """Of the registry, what actuators need."""
 
-    def drain(self, node: str) -> object:
-        """Have a worker take no new work, finish what it holds, and end. Raises BrokerUnavailable."""
+    def drain(self, node: str) -> bool:
+        """Have a live worker take no new work, finish what it holds, and end; false when there is no such worker.
+
+        Raises BrokerUnavailable.
+        """
 
 
 def make(name: str, settings: Settings, registry: Drains) -> Actuator:

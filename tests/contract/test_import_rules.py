@@ -36,6 +36,7 @@ def test_the_table_holds() -> None:
         ("workers/steps.py", "def later():\n    import echo_api.jobs"),
         ("workers/scheduler.py", "import torch"),
         ("workers/model.py", "import training.model"),
+        ("autoscale/decision.py", "import workers.engine"),
         ("training/model.py", "import echo_api.jobs"),
         ("training/model.py", "import bench.model"),
         ("autoscale/controller.py", "import workers.engine"),

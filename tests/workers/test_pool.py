@@ -116,6 +116,24 @@ def test_a_pool_keeps_a_thread(tasks: Tasks, count: int) -> None:
     assert tasks.pool.num_processes == 2
 
 
+def test_the_pool_counts_for_how_long_its_threads_are_busy(tasks: Tasks) -> None:
+    """All of them together, those that go on included; nothing for threads that wait."""
+    before = time.monotonic()
+    for name in "ab":
+        tasks.put(name)
+    assert tasks.are_running(2)
+    time.sleep(0.1)
+    assert tasks.pool.busy_s >= 2 * 0.1
+    tasks.go.set()
+    assert tasks.ended.acquire(timeout=PATIENCE_S)
+    assert tasks.ended.acquire(timeout=PATIENCE_S)
+    tasks.pool.stop()
+    used, over = tasks.pool.busy_s, time.monotonic()
+    assert 0.2 <= used <= 2 * (over - before)
+    time.sleep(0.05)
+    assert tasks.pool.busy_s == used
+
+
 def test_only_the_terminated_task_is_told(tasks: Tasks) -> None:
     """The other one goes on; Celery, which has announced the end itself, is told none."""
     tasks.put("a", until_cancelled)
