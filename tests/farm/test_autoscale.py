@@ -71,7 +71,7 @@ def statuses(own: Site, jobs: list[str]) -> list[str]:
 
 
 def stats(celery: Celery) -> dict[str, Any]:
-    told: dict[str, Any] = (celery.control.inspect().stats() or {WORKER: {}})[WORKER]
+    told: dict[str, Any] = (celery.control.inspect(limit=1).stats() or {WORKER: {}})[WORKER]
     return told
 
 
@@ -84,7 +84,7 @@ def slots(celery: Celery) -> tuple[int, int, int] | None:
 
 def autoscale(celery: Celery, most: int | None, least: int | None) -> dict[str, str]:
     """The worker's reply to `control.autoscale`."""
-    ((reply,),) = [list(one.values()) for one in celery.control.autoscale(most, least, reply=True, timeout=5)]
+    ((reply,),) = [list(one.values()) for one in celery.control.autoscale(most, least, reply=True, timeout=5, limit=1)]
     answer: dict[str, str] = reply
     return answer
 
@@ -165,7 +165,7 @@ def test_bounds_that_cannot_be_are_refused(celery: Celery, most: int, least: int
 def test_the_pool_is_the_autoscalers(celery: Celery) -> None:
     """Growing and shrinking it by hand is refused, as in Celery."""
     for command in (celery.control.pool_grow, celery.control.pool_shrink):
-        ((reply,),) = [list(one.values()) for one in command(1, reply=True)]
+        ((reply,),) = [list(one.values()) for one in command(1, reply=True, limit=1)]
         assert "autoscale" in reply["error"]
     assert slots(celery) == (LEAST, LEAST, LEAST)
 
