@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 import redis
 import torch
+from hypothesis import settings
 from processes import Site
 
 from bench import untrained
 from echo_tasks import connections
 from echo_tasks.ledger import Ledger
 from echo_tasks.sessions import SessionBounds
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

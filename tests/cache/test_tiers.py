@@ -189,7 +189,7 @@ def test_keys_may_hold_any_characters(bench: Bench) -> None:
     assert [bench.tier.delete(name) for name in NAMES] == [True] * len(NAMES)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(st.characters(), max_size=30))
 @example(name="\ud800")
 @example(name="a\udfff\n")

@@ -169,7 +169,7 @@ changes = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(creations | changes, max_size=40))
 def test_the_sets_are_the_models_whatever_happens(own: redis.Redis, steps: list[tuple[str, object]]) -> None:
     """After any sequence of creations, outputs, ends, abandonments and deletions no count has drifted."""

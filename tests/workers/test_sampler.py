@@ -134,7 +134,7 @@ def drawn_evenly(
     frequency=st.floats(-2, 2),
     data=st.data(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_tokens_come_with_their_probabilities(
     choose_all: Choose,
     values: list[int],

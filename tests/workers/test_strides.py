@@ -175,7 +175,7 @@ def models(make_model: Callable[[int], RWKV7]) -> tuple[RWKV7, RWKV7]:
     return make_model(3), make_model(1)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_mix_of_marks_and_strides_says_the_same(
     models: tuple[RWKV7, RWKV7], start_engine: Any, data: st.DataObject

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rwkv.rwkv_tokenizer import TRIE_TOKENIZER
 
@@ -60,21 +60,18 @@ def test_a_hard_text_encodes_as_the_package_does(tokenizer: Tokenizer, oracle: T
 
 
 @given(text=st.text())
-@settings(deadline=None)
 def test_any_text_encodes_as_the_package_does(tokenizer: Tokenizer, oracle: TRIE_TOKENIZER, text: str) -> None:
     """Any text has the package's ids."""
     assert tokenizer.encode(text) == oracle.encode(text)
 
 
 @given(text=st.text(alphabet=" \n\t\r'\"0129aAeètT,.:天的"))
-@settings(deadline=None)
 def test_runs_encode_as_the_package_does(tokenizer: Tokenizer, oracle: TRIE_TOKENIZER, text: str) -> None:
     """Text of few characters, where many tokens compete, has the package's ids."""
     assert tokenizer.encode(text) == oracle.encode(text)
 
 
 @given(ids=st.lists(st.integers(1, 65529), max_size=12))
-@settings(deadline=None)
 def test_neighbouring_tokens_encode_as_the_package_does(
     tokenizer: Tokenizer, oracle: TRIE_TOKENIZER, ids: list[int]
 ) -> None:
@@ -90,7 +87,6 @@ def test_every_id_decodes_as_the_package_does(tokenizer: Tokenizer, oracle: TRIE
 
 @given(text=st.text())
 @example(text="".join(HARD))
-@settings(deadline=None)
 def test_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
     """Decoding what was encoded gives the text."""
     assert tokenizer.decode(tokenizer.encode(text)).decode() == text
