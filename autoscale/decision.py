@@ -1,9 +1,9 @@
 """How many workers the farm should have: a pure function of what was observed, with its memory passed in and out.
 
 It grows in one jump to where the demand is `target` of capacity: where the average of an interval is above `scale_up`,
-and at once where, with all that are starting, something waits. It shrinks by one at a time, by draining, and only where
-a whole stabilisation window was below `scale_down`. What is missing is never taken for calm: the farm stays as it is
-then, and the window begins anew.
+and at once where, with all that are starting, hardly a slot is free. It shrinks by one at a time, by draining, and only
+where a whole stabilisation window was below `scale_down`. What is missing is never taken for calm: the farm stays as it
+is then, and the window begins anew.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from autoscale.observation import Observation
 from autoscale.policy import Policy
 
 __all__ = ["Decision", "Memory", "Policy", "Reason", "decide"]
+
+HARDLY_FREE = 0.9
+"""Share of the slots above which the fast lane does not wait for the interval's end."""
 
 
 class Reason(StrEnum):
@@ -114,8 +117,8 @@ def _disabled(case: Case) -> Verdict | None:
 
 
 def _burst(case: Case) -> Verdict | None:
-    """The fast lane: with all that start, something waits now."""
-    if case.is_new or case.share(case.now, case.current) <= min(1.0, case.policy.scale_up * 1.25):
+    """The fast lane: with all that start, hardly a slot is free now. Once something waits it is a start-up too late."""
+    if case.is_new or case.share(case.now, case.current) <= min(HARDLY_FREE, case.policy.scale_up * 1.25):
         return None
     return _grown(case, case.ahead, Reason.BURST)
 
