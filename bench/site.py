@@ -33,14 +33,15 @@ class Site:
 
     def job(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Submit a job and wait for its end. Raises RuntimeError if it does not succeed."""
-        answer = self._ask("POST", "/api/jobs", body)
+        answer = self.ask("POST", "/api/jobs", body)
         while "result" not in answer or not answer["finished_at"]:
-            answer = self._ask("GET", f"/api/jobs/{answer['job_id']}")
+            answer = self.ask("GET", f"/api/jobs/{answer['job_id']}")
         if answer["status"] != "succeeded":
             raise RuntimeError(f"job {answer['job_id']}: {answer['error']}")
         return answer
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer to a request, as JSON. Raises RuntimeError for one that says that it failed."""
         headers = {"Content-Type": "application/json", "Prefer": f"wait={_PATIENCE_S}"}
         with closing(http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=2 * _PATIENCE_S)) as connection:
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
