@@ -158,5 +158,6 @@ def test_constant_load_is_followed_without_a_reversal(level: float) -> None:
     outcome = play(constant(level, 10, service, 86_400.0, seed=11, tokens=8_000.0), service, Echo(Policy()))
     assert outcome.reversals == 0
     assert outcome.killed == 0
-    assert outcome.goodput > 0.97
-    assert outcome.trail[-1, 1] >= level * 10
+    size = outcome.trail[-1, 1]
+    assert size >= level * 10
+    assert outcome.goodput > 0.97 or size == Policy().most, "jobs wait where there may be no more workers, not before"
