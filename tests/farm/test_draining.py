@@ -58,7 +58,7 @@ def test_a_drained_worker_finishes_what_it_runs_and_ends(own: Site, broker: redi
     """Twice as many jobs as it has slots, a drain, another worker: all are answered, each step was run once."""
     with own.worker(name="first") as first:
         until(lambda: own.get("/readyz").status == 200, "the farm is ready")
-        jobs = [submit(own, 2000) for _ in range(4)]
+        jobs = [submit(own, 4000) for _ in range(4)]
         until(lambda: instances(own)["first@test"]["busy"] == 2, "it is busy")
         node = f"{SERVICE}/first@test"
         assert own.request("DELETE", node).json["status"] == "draining"
