@@ -10,7 +10,7 @@ from statistics import mean
 
 import redis
 
-from autoscale import deciding, recording
+from autoscale import recording
 from autoscale.acting import Acting
 from autoscale.actuators import Actuator
 from autoscale.decision import Decision, Memory, Policy, decide
@@ -39,7 +39,7 @@ OUT_OF_TOUCH_S = 3.0
 UNKNOWN_STARTUP_S = 60.0
 """How far ahead a forecast looks until a start-up was measured."""
 
-Decide = Callable[[Policy, Memory, Observation, int], tuple[Decision, Memory]]
+Decide = Callable[[Policy, Memory, Observation, int, int | None], tuple[Decision, Memory]]
 Foresee = Callable[[Past, float], Forecast]
 
 log = logs.get(__name__)
@@ -137,15 +137,11 @@ class Controller:
         )
 
     def _decision(self, now: Observation, asked: int | None) -> Decision:
-        """The policy's, unless somebody has asked for a number by hand. Neither decides on half an observation."""
-        if asked is None or now.starting is None:
-            policy = replace(self._policy, startup_s=self._startup_s or self._policy.startup_s)
-            decision, self._memory = self._decides(policy, self._memory, now, self._floor)
-            return decision
-        decision = deciding.asked(now, asked, self._policy)
-        if len(now.serving) == decision.desired and not now.starting:
+        """The policy's; what somebody asked for by hand is settled once so many serve."""
+        policy = replace(self._policy, startup_s=self._startup_s or self._policy.startup_s)
+        decision, self._memory = self._decides(policy, self._memory, now, self._floor, asked)
+        if asked is not None and now.starting == 0 and len(now.serving) == decision.desired:
             self._scaling.settle(asked)
-        self._memory = Memory()  # what was decided before is void, and what is there now is adopted
         return decision
 
     def _remember(self, now: Observation) -> None:

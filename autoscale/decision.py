@@ -19,7 +19,7 @@ from autoscale.policy import Policy
 
 __all__ = ["Decision", "Memory", "Policy", "Reason", "decide"]
 
-HARDLY_FREE = 0.9
+HARDLY_FREE = 0.95
 """Share of the slots above which the fast lane does not wait for the interval's end."""
 
 
@@ -97,11 +97,12 @@ def _unknown(case: Case) -> Verdict | None:
 
 
 def _asked(case: Case) -> Verdict | None:
-    """A person is heard before everything else, within the bounds; what starts already cannot be called off."""
+    """A person is heard before everything else, within the bounds; as many serve while others start."""
     if case.asked is None:
         return None
     wanted = max(case.policy.least, min(case.policy.most, case.asked))
-    return max(wanted, min(case.current, case.coming)), Reason.ASKED
+    kept = min(len(case.serving), wanted)
+    return max(wanted, kept + case.coming), Reason.ASKED
 
 
 def _bounds(case: Case) -> Verdict | None:

@@ -95,18 +95,22 @@ class Hands:
             self._scene.registry.drain(instance.node)
 
 
-def to_demand(policy: Policy, memory: Memory, seen: Observation, floor: int = 0) -> tuple[Decision, Memory]:
-    """A policy for tests: at once as many as the demand of the moment needs, and the idlest goes."""
+def to_demand(
+    policy: Policy, memory: Memory, seen: Observation, floor: int = 0, asked: int | None = None
+) -> tuple[Decision, Memory]:
+    """A policy for tests: at once as many as the demand of the moment needs, or a person wants, and the idlest goes."""
     serving = sorted(seen.serving, key=lambda one: (one.busy, one.node))
     current = len(serving) + (seen.starting or 0)
     slots = sum(one.slots for one in serving) / len(serving) if serving else 1
-    wanted = min(max(-(-seen.demand // round(slots)), policy.least, floor), policy.most)
+    needed = max(-(-seen.demand // round(slots)), floor) if asked is None else asked
+    wanted = min(max(needed, policy.least), policy.most)
     if seen.starting is None:
         return Decision(seen.at, current, current, Reason.INSUFFICIENT_DATA, 0.0), memory
-    if not policy.is_enabled:
+    if asked is None and not policy.is_enabled:
         return Decision(seen.at, current, current, Reason.DISABLED, 0.0), memory
-    reason = Reason.SCALE_UP if wanted > current else Reason.SCALE_DOWN if wanted < current else Reason.STEADY
+    grown = Reason.SCALE_UP if wanted > current else Reason.SCALE_DOWN if wanted < current else Reason.STEADY
     victims = [one.node for one in serving[: max(0, len(serving) - wanted)]]
+    reason = grown if asked is None else Reason.ASKED
     return Decision(seen.at, current, wanted, reason, seen.demand / max(1, slots), victims), memory
 
 

@@ -243,8 +243,10 @@ def test_waiting_for_the_next_interval_is_no_news(scene: Scene, hands: Hands, wa
     """The reason that stands is the last one that says something of the farm."""
     scene.worker("a@h")
 
-    def every_third(policy: Policy, memory: Memory, seen: Observation, floor: int = 0) -> tuple[Decision, Memory]:
-        decision, memory = to_demand(policy, memory, seen, floor)
+    def every_third(
+        policy: Policy, memory: Memory, seen: Observation, floor: int = 0, asked: int | None = None
+    ) -> tuple[Decision, Memory]:
+        decision, memory = to_demand(policy, memory, seen, floor, asked)
         is_due = watch.at % 3 == 0 or seen.starting is None
         return (decision if is_due else replace(decision, desired=decision.current, reason=Reason.BETWEEN)), memory
 

@@ -113,7 +113,8 @@ def test_what_a_person_asks_for_is_granted_within_the_bounds() -> None:
     assert (fewer.desired, fewer.reason, fewer.victims) == (2, Reason.ASKED, ["w1", "w0"])
     assert decide(POLICY, Memory(), seen(0, 3, 3), asked=0)[0].desired == POLICY.least
     assert decide(POLICY, Memory(), seen(0, 3, 3), asked=99)[0].desired == POLICY.most
-    assert decide(POLICY, Memory(), seen(0, 3, starting=3), asked=1)[0].victims == ["w0"], "three are coming"
+    assert decide(POLICY, Memory(), seen(0, 3, starting=3), asked=1)[0].victims == [], "until three others have come"
+    assert decide(POLICY, Memory(), seen(0, 3, 0, 5, starting=3), asked=1)[0].victims == ["w1", "w0"]
     assert decide(POLICY, Memory(), seen(0, 1, starting=None), asked=2)[0].reason is Reason.INSUFFICIENT_DATA
 
 
