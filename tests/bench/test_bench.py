@@ -119,6 +119,18 @@ def test_bench_scaling_compares_at_the_same_price(tmp_path: Path) -> None:
     assert {row["peer"] for row in rows if row["lower"]} >= {"HPA", "plus-or-minus-one"}
 
 
+@pytest.mark.timeout(180)
+def test_bench_surge_watches_a_farm_grow(tmp_path: Path) -> None:
+    """With the controller left alone, and killed: every job is answered, none is begun twice, one worker is left."""
+    load = ["--rate", "1", "--before-s", "2", "--surge-s", "6", "--interval-s", "1", "--most", "2"]
+    printed = bench("surge", *load, json_file=tmp_path / "surge.json")
+    assert "controller killed after" in printed
+    alone, killed = [json.loads(line) for line in (tmp_path / "surge.json").read_text().splitlines()]
+    assert (alone["killed_at"], killed["killed_at"] > 0) == (None, True)
+    assert [(run["lost"], run["again"]) for run in (alone, killed)] == [(0, 0), (0, 0)]
+    assert [run["seen"][-1][1] for run in (alone, killed)] == [1, 1]
+
+
 @pytest.mark.timeout(240)
 def test_bench_versions_compares_two_farms(tmp_path: Path) -> None:
     """This one with itself: every job of every round is answered, at either."""
