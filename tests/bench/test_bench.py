@@ -29,7 +29,7 @@ def bench(*arguments: str, json_file: Path) -> str:
 @pytest.mark.timeout(180)
 def test_bench_engine_compares_the_engine_with_its_peers(tmp_path: Path) -> None:
     """A row for each engine and load, with tokens a second, and the gaps between tokens beside a prompt."""
-    load = ["--shape", "tiny", "--rows", "1", "3", "--prompts", "40", "--tokens", "6", "--repeats", "2"]
+    load = ["--shape", "tiny", "--rows", "1", "3", "--prompts", "40", "--tokens", "32", "--repeats", "2"]
     printed = bench("engine", *load, json_file=tmp_path / "engine.json")
     assert "streams while" in printed
     measured = json.loads((tmp_path / "engine.json").read_text())
