@@ -175,7 +175,10 @@ class Settings(BaseModel):
         "127.0.0.1", min_length=1, description="address that a worker binds, for its metrics and health"
     )
     worker_metrics_port: int = Field(
-        0, ge=0, le=65535, description="its port; 0: a free one, which the worker's record names"
+        0,
+        ge=0,
+        le=65535,
+        description="its port, where there is one worker alone; 0: a free one, which the worker's record names",
     )
 
     lb_strategy: Literal["shared", "round_robin", "least_connections", "weighted", "affinity"] = Field(
