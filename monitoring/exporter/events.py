@@ -93,7 +93,6 @@ class EventStream:
             with Consumer(
                 connection.default_channel, [receiver.queue], on_message=self._message, no_ack=True, accept=["json"]
             ):
-                receiver.wakeup_workers(connection.default_channel)  # who is there says so
                 self._tell(is_heard=True)
                 self._drain(connection)
 
@@ -107,7 +106,7 @@ class EventStream:
                 heard_at = self._silent_since(heard_at)
             except (AttributeError, KeyError, TypeError, ValueError):  # what somebody sent who is not Celery
                 self._refuse_garbage()
-            self._hearing.workers.look(time.monotonic())
+            self._hearing.look()
 
     def _silent_since(self, heard_at: float) -> float:
         """The moment from which the silence counts. Raises Silence."""
@@ -133,7 +132,7 @@ class EventStream:
     def _tell(self, *, is_heard: bool) -> None:
         if is_heard:
             log.info("events are heard")
-            self._hearing.workers.listening_again(time.monotonic())
+            self._hearing.begin()
             if self._begun:
                 self._metrics.reconnects.inc()
             self._begun = True
