@@ -30,6 +30,7 @@ def test_a_broker_that_comes_and_goes(tmp_path: Path) -> None:
                 assert exporting.samples("echo_jobs_open") == [({}, 0)]
                 assert exporting.targets() == []
         assert exporting.samples("echo_exporter_reconnects_total") == [({}, 1)]
+        until(lambda: exporting.samples("echo_exporter_connected") == [({}, 0)], "it says that it hears nothing")
         log = exporting.running.text()
         assert log.count("events are not heard") == 3  # before the broker came, and each time that it went
         assert "Traceback" not in log
