@@ -7,8 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
+import redis
 from exporting import exporter
 from processes import PYTHON, Site, until
+
+from echo_tasks import holding, keys
 
 pytestmark = pytest.mark.farm
 
@@ -51,6 +54,20 @@ def test_a_worker_is_heard_found_and_forgotten(farm: Site) -> None:
         until(lambda: "second@test" not in exporting.by("celery_worker_up", "hostname"), "it has said goodbye")
         assert {group["labels"]["node"] for group in exporting.targets()} == {"worker@test"}
         assert set(exporting.by("echo_worker_slots", "node")) == {"worker@test"}
+
+
+def test_a_step_that_ends_while_its_worker_stops_is_heard_of(tmp_path: Path, talkative: Path) -> None:
+    """In the grace after a SIGTERM: its message is acknowledged and its end told, as if nothing were."""
+    own = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ENABLE_CACHING": "false", "ECHO_GRACE_S": "60"})
+    body = {"input_text": "Hello.", "membranes": ["memory"], "options": {"max_tokens": 500, "temperature": 0}}
+    with own.server("broker"), own.server("store"), own.http(), exporter(own) as exporting:
+        with redis.Redis.from_url(own.broker_url, decode_responses=True) as broker, own.worker() as worker:
+            job_id = own.post("/api/jobs", body).json["job_id"]
+            until(lambda: broker.hexists(keys.job(job_id), "lease:memory"), "it runs")
+            assert worker.stop(signal.SIGTERM) == 0
+            assert broker.hexists(keys.job(job_id), "output:memory")
+            assert not broker.exists(holding.HELD)
+        until(lambda: exporting.by("celery_task_succeeded_total", "name") == {"echo.memory": 1}, "its end is heard", 5)
 
 
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
