@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echo_tasks import logs
+from echo_tasks import logs, tracing
 from echo_tasks.answers import Answers
 from echo_tasks.errors import JobNotFound
 from echo_tasks.ledger import Ledger
@@ -58,7 +58,8 @@ class Dispatcher:
         """End a job as the one that it waited for, if that is an end for all equal jobs."""
         if result is not None:
             shared = result.for_another(follower.session_id, tier="collapsed", elapsed_ms=0.0)
-            self._ledger.succeed(follower, shared)
+            with tracing.span("share an answer", of=follower.trace, attributes={"echo.job_id": follower.job_id}):
+                self._ledger.succeed(follower, shared)
         elif error is not None and error.rejected:
             self._ledger.fail(follower, error)
         else:
@@ -78,5 +79,5 @@ class Dispatcher:
                 return True
         elif waited:
             self._ledger.go_alone(turn.job_id)
-        self._publisher.publish(turn.job_id, turn.membranes, turn.priority, turn.session_id)
+        self._publisher.publish(turn.job_id, turn.membranes, turn.priority, turn.session_id, trace=turn.trace)
         return False

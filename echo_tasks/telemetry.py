@@ -120,3 +120,8 @@ STEPS_ROUTED = Counter(
     "Steps published, by queue: direct (one worker's) or shared, where LB_STRATEGY chooses.",
     ["queue"],
 )
+
+TRACE_SPANS_DROPPED = Counter(
+    "echo_trace_spans_dropped_total",
+    "Spans that were not sent: the endpoint of the traces was away, refused them, or was too slow.",
+)
