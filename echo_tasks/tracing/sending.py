@@ -28,13 +28,14 @@ class _Counting(SpanExporter):
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
         self.given = self.underway = 0
+        self.is_over = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.given += len(spans)
         self.underway = len(spans)
         result = self._exporter.export(spans)
         self.underway = 0
-        if result is not SpanExportResult.SUCCESS:
+        if result is not SpanExportResult.SUCCESS and not self.is_over:
             TRACE_SPANS_DROPPED.inc(len(spans))
         return result
 
@@ -66,6 +67,7 @@ class Sending(BatchSpanProcessor):
         closing = threading.Thread(target=self.shutdown, name="traces end", daemon=True)
         closing.start()
         closing.join(STOPPING_S)
+        self._counting.is_over = True
         with self._lock:
             left = self._waiting + self._counting.underway
         if left:
