@@ -91,6 +91,8 @@ class Answering:
         with self._writer.stream(claim.lease, call.cancelled) as stream:
             prompt = self._fitting(membrane.prompts(spec, history, outputs, self._remembered(spec, step)))
             request = _request(spec, prompt, stream, call, self.initial_state(spec, step), claim.deadline)
+            if asked := logs.texts(prompt=prompt.text):
+                log.info("step asks", **asked)
             generation = self._generate(request)
         if generation.finish_reason == "cancelled":
             log.info("step cancelled", tokens=len(generation.tokens))
@@ -114,6 +116,7 @@ class Answering:
             queue_ms=round(1000 * generation.queue_s),
             ttft_ms=round(1000 * generation.ttft_s),
             total_ms=round(1000 * generation.total_s),
+            **logs.texts(text=generation.text),
         )
         return StepOutput(
             text=generation.text.strip(),

@@ -53,8 +53,6 @@ def generated(span: Span, request: GenerationRequest, answer: Generation, began_
             **logs.texts(prompt=request.prompt, text=answer.text),
         }
     )
-    if answer.finish_reason == "cancelled":
-        span.set({"echo.cancelled": True})
     span.event("slot taken", began_ns + _ns(answer.queue_s))
     if answer.tokens:
         span.event("first token", began_ns + _ns(answer.ttft_s))

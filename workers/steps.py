@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from celery.exceptions import Reject
 
-from echo_tasks import backoff, keys, logs, recovery
+from echo_tasks import backoff, keys, logs, recovery, tracing
 from echo_tasks.answers import Answers
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import BrokerUnavailable, EngineStopped, JobNotFound, LeaseLost
@@ -123,6 +123,7 @@ class Steps:
             else:
                 self._run_membrane(claim)
         except TryAgain as fault:
+            tracing.active().set({"echo.postponed": True})
             delay_s = backoff.delay_s(claim.faults, self._chance())
             log.info("step postponed", delay_s=round(delay_s, 1), faults=claim.faults + 1, error=str(fault))
             self._ledger.steps.postpone(claim.lease, delay_s)
@@ -147,6 +148,8 @@ class Steps:
             if claim.faults + 1 < self._max_deliveries:
                 raise
             output = fault.output
+        if output.error is not None:
+            tracing.active().fail("step")
         self._served(output)
         return output
 
