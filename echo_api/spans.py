@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from http import HTTPMethod
 
 import structlog
 from flask import Flask, Response, g, request
@@ -11,6 +12,8 @@ from echo_tasks import tracing
 
 _UNTRACED = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 """What is asked again and again, by machines."""
+
+_METHODS = frozenset(HTTPMethod)
 
 _NAMED = ("job_id", "session_id")
 
@@ -32,11 +35,12 @@ def _begin() -> None:
     route = request.url_rule.rule if request.url_rule else "unmatched"
     if not tracing.is_on() or route in _UNTRACED:
         return
-    told = {"http.request.method": request.method, "http.route": route}
+    method = request.method if request.method in _METHODS else "_OTHER"
+    told = {"http.request.method": method, "http.route": route}
     told |= {f"echo.{name}": value for name, value in named.items()}
     carried = {name: value for name in ("traceparent", "tracestate") if (value := request.headers.get(name))}
     g.traced = ExitStack()
-    g.span = g.traced.enter_context(tracing.span(f"{request.method} {route}", "server", of=carried, attributes=told))
+    g.span = g.traced.enter_context(tracing.span(f"{method} {route}", "server", of=carried, attributes=told))
 
 
 def _tell(response: Response) -> Response:
