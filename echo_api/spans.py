@@ -38,9 +38,10 @@ def _begin() -> None:
     method = request.method if request.method in _METHODS else "_OTHER"
     told = {"http.request.method": method, "http.route": route}
     told |= {f"echo.{name}": value for name, value in named.items()}
-    carried = {name: value for name in ("traceparent", "tracestate") if (value := request.headers.get(name))}
     g.traced = ExitStack()
-    g.span = g.traced.enter_context(tracing.span(f"{method} {route}", "server", of=carried, attributes=told))
+    g.span = g.traced.enter_context(
+        tracing.span(f"{method} {route}", "server", of=tracing.carried(request.headers), attributes=told)
+    )
 
 
 def _tell(response: Response) -> Response:

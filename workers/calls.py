@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from celery import current_task
 
@@ -26,8 +27,8 @@ def enter(call: Call) -> None:
     _local.call = call
 
 
-def carried() -> Mapping[str, str]:
-    """What the message of the task that this thread runs carries of our own."""
+def headers() -> Mapping[str, Any]:
+    """What the message of the task that this thread runs carries beside what is Celery's."""
     return (current_task.request.headers or {}) if current_task else {}
 
 

@@ -36,7 +36,9 @@ def task(job_id: str, step: str, found: Claim | NothingToDo, began_ns: int) -> A
     else:
         told |= {"echo.nothing_to_do": found.reason}
     name = f"run {keys.task(step)}"
-    return tracing.span(name, "consumer", of=of, caller=calls.carried(), attributes=told, began_ns=began_ns)
+    return tracing.span(
+        name, "consumer", of=of, caller=tracing.carried(calls.headers()), attributes=told, began_ns=began_ns
+    )
 
 
 def generated(span: Span, request: GenerationRequest, answer: Generation, began_ns: int) -> None:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from echo_tasks import logs
 from echo_tasks.settings import Settings
-from echo_tasks.tracing.spans import NO_SPAN, NO_TRACE, Kind, NoTracer, Span, Trace, Tracer, Value
+from echo_tasks.tracing.spans import HEADERS, NO_SPAN, NO_TRACE, Kind, NoTracer, Span, Trace, Tracer, Value
 
 __all__ = [
     "NO_SPAN",
@@ -22,6 +23,7 @@ __all__ = [
     "Span",
     "Trace",
     "active",
+    "carried",
     "current",
     "ids",
     "is_on",
@@ -76,6 +78,11 @@ def span(
 def linking(name: str, spans: Sequence[Span], *, attributes: Mapping[str, Value], began_ns: int, ended_ns: int) -> None:
     """Record what was done for several at once, and is of no one's trace. For one thread."""
     _tracer.linking(name, spans, attributes, began_ns, ended_ns)
+
+
+def carried(headers: Mapping[str, Any]) -> Trace:
+    """The place that headers carry, of a request or of a message."""
+    return {name: headers[name] for name in HEADERS if name in headers}
 
 
 def active() -> Span:

@@ -15,6 +15,8 @@ Trace = Mapping[str, str]
 Value = str | bool | int | float | None
 """Of an attribute; None is left out."""
 
+HEADERS = ("traceparent", "tracestate")
+
 NO_TRACE: Trace = MappingProxyType({})
 
 
