@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import redis
 
@@ -43,6 +44,8 @@ class Claim:
     """How often the step has failed in a way that may pass."""
     stamp: Stamp | None = None
     """What its answer is to be kept with; None: it is not to be kept."""
+    waited_s: float | None = None
+    """Since its message was published; None for a claim that is repeated since its answer was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,18 @@ class NothingToDo:
     membranes_done: bool = False
 
 
+class Recorded(NamedTuple):
+    """What came of a membrane's output: `is_last` when all are in, and integration may go."""
+
+    is_kept: bool
+    is_last: bool
+
+
 class StepLedger:
     """The steps of the jobs on one broker. Threads and greenlets may share it."""
 
     def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
         self._claim = script(client, "claim")
         self._record = script(client, "record")
         self._renew = script(client, "renew")
@@ -74,23 +85,24 @@ class StepLedger:
             return NothingToDo("recorded", membranes_done=int(rest[0]) == 0)
         if state != "run":
             return NothingToDo(state)
-        at, *fields = rest
-        return _claimed(job_id, step, float(at), dict(zip(fields[::2], fields[1::2], strict=True)), asked_at)
+        at, published_at, *fields = rest
+        record = dict(zip(fields[::2], fields[1::2], strict=True))
+        return _claimed(job_id, step, float(at), published_at, record, asked_at)
 
-    def record(self, lease: Lease, output: StepOutput) -> bool:
-        """Keep a membrane's output; true when all are in, and integration may go. Raises LeaseLost.
+    def record(self, lease: Lease, output: StepOutput) -> Recorded:
+        """Keep a membrane's output. Raises LeaseLost.
 
         It is kept once: a holder who asks again, since the answer was lost, gets the same answer. For a job that has
-        ended it answers false.
+        ended it is not kept.
         """
         with broker_faults():
             reply = self._record(
                 keys=[keys.job(lease.job_id), keys.OPEN_JOBS, *keys.of_steps()],
-                args=[lease.job_id, lease.step, lease.token, output.model_dump_json()],
+                args=[lease.job_id, lease.step, lease.token, output.model_dump_json(), output.outcome],
             )
         if reply == "fenced":
             raise LeaseLost(lease.job_id, lease.step)
-        return bool(reply == "0")
+        return Recorded(is_kept=reply.isdecimal(), is_last=reply == "0")
 
     def renew(self, leases: Sequence[Lease]) -> set[Lease]:
         """Renew leases for LEASE_S from now; returns those that are lost, or whose jobs have ended."""
@@ -107,6 +119,15 @@ class StepLedger:
         """Give up a step that is to be tried again after a while; false when the lease was lost."""
         return self._give_up(lease, f"{delay_s:.3f}")
 
+    def end_of(self, job_id: str, step: str) -> str | None:
+        """How a step ended that ended with its job: `cancelled` or `failed`; for the first who asks, else None."""
+        field = f"end:{step}"
+        with broker_faults(), self._redis.pipeline() as pipe:
+            pipe.hget(keys.job(job_id), field)
+            pipe.hdel(keys.job(job_id), field)
+            how: str | None = pipe.execute()[0]
+        return how
+
     def _give_up(self, lease: Lease, delay_s: str) -> bool:
         with broker_faults():
             return bool(
@@ -117,7 +138,7 @@ class StepLedger:
             )
 
 
-def _claimed(job_id: str, step: str, at: float, record: Mapping[str, str], asked_at: float) -> Claim:
+def _claimed(job_id: str, step: str, at: float, published_at: str, record: Mapping[str, str], asked_at: float) -> Claim:
     left_s = float(record["deadline"]) - at if "deadline" in record else math.inf
     return Claim(
         lease=Lease(job_id, step, int(record[f"deliveries:{step}"])),
@@ -128,4 +149,5 @@ def _claimed(job_id: str, step: str, at: float, record: Mapping[str, str], asked
         deadline=asked_at + left_s,
         faults=int(record.get(f"faults:{step}", 0)),
         stamp=records.stamp(record),
+        waited_s=max(0.0, at - float(published_at)) if published_at else None,
     )

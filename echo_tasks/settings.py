@@ -111,6 +111,11 @@ class Settings(BaseModel):
     )
     controller_port: Port = Field(9809, description="its port")
 
+    exporter_address: str = Field(
+        "127.0.0.1", min_length=1, description="address that the exporter binds, for metrics, health and targets"
+    )
+    exporter_port: Port = Field(9808, description="its port")
+
     docker_host: Annotated[str, Field(pattern=r"^(unix|tcp|https?|ssh)://.")] | None = Field(
         None, description="Docker Engine that runs the workers' containers; unset: unix:///var/run/docker.sock"
     )
@@ -182,6 +187,16 @@ class Settings(BaseModel):
     )
     echo_max_prompt_tokens: int = Field(
         32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"
+    )
+
+    worker_metrics_address: str = Field(
+        "127.0.0.1", min_length=1, description="address that a worker binds, for its metrics and health"
+    )
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="its port, where there is one worker alone; 0: a free one, which the worker's record names",
     )
 
     lb_strategy: Literal["shared", "round_robin", "least_connections", "weighted", "affinity"] = Field(

@@ -11,8 +11,9 @@ from celery.worker import state
 from celery.worker.components import Pool
 
 from cache.assembly import MIB, Assembly
+from cache.collector import CacheCollector
 from cache.memory import MemoryTier
-from echo_tasks import connections, logs, router, settings, tasks, tracing
+from echo_tasks import __version__, connections, logs, router, settings, tasks, tracing
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -27,11 +28,15 @@ from echo_tasks.registry import Registry
 from echo_tasks.router import Router
 from echo_tasks.sessions import SessionBounds
 from echo_tasks.settings import MOST_SLOTS
+from echo_tasks.telemetry.engine import ENGINE_SLOTS
+from echo_tasks.telemetry.worker import MODEL_INFO
 from workers import autoscaler, keeping, model
 from workers.draining import Draining
+from workers.endpoint import Endpoint
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.leases import Leases
+from workers.outcomes import Told
 from workers.pool import TaskPool
 from workers.reaping import Reaping
 from workers.steps import Steps
@@ -66,6 +71,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             )
         self._settings = settings.current()
         try:
+            self._endpoint = Endpoint(self._settings)
             self._model = model.load(self._settings, _slots(worker))
         except (CheckpointError, SettingsError) as error:
             exit_misconfigured(error)
@@ -91,7 +97,14 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         impatient = connections.impatient(self._settings.broker)
         pace = Pace()
-        vitals = Vitals(worker, loaded, pace, lambda: engine.generated, lambda: self._capacity(worker))
+        vitals = Vitals(
+            worker,
+            loaded,
+            pace,
+            lambda: engine.generated,
+            lambda: self._capacity(worker),
+            metrics_address=self._endpoint.address,
+        )
         heartbeat = Heartbeat(Registry(impatient), worker.hostname, vitals, Draining(worker))
         routes = router.by_strategy(impatient, self._settings.lb_strategy, worker.hostname)
         leases = Leases(StepLedger(impatient))
@@ -100,26 +113,31 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         assembly.start()
         prefixes.start()
         engine.start()
+        self._tell_of_model(worker)
+        self._endpoint.start(
+            cache=CacheCollector(assembly.statistics),
+            is_alive=lambda: engine.is_alive,
+            stalled_s=lambda: worker.consumer.watchdog.stalled_s,
+        )
         writer.start()
         leases.start()
-        tasks.attach(
-            Steps(
-                ledger,
-                Publisher(self._settings.broker, router=routes, patience_s=30),
-                engine,
-                writer,
-                leases,
-                node=worker.hostname,
-                model_id=loaded.model_id,
-                memories=Memories(patient),
-                count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
-                max_deliveries=self._settings.max_retry_attempts,
-                answers=answers,
-                initial_states=self._settings.states_by_step,
-                reads_first_turns=self._settings.lb_strategy == "affinity",  # they come back to this worker
-                served=pace.served,
-            )
+        steps = Steps(
+            ledger,
+            Publisher(self._settings.broker, router=routes, patience_s=30),
+            engine,
+            writer,
+            leases,
+            node=worker.hostname,
+            model_id=loaded.model_id,
+            memories=Memories(patient),
+            count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
+            max_deliveries=self._settings.max_retry_attempts,
+            answers=answers,
+            initial_states=self._settings.states_by_step,
+            reads_first_turns=self._settings.lb_strategy == "affinity",  # they come back to this worker
+            served=pace.served,
         )
+        tasks.attach(Told(steps))
         self._announce()
 
         @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
@@ -138,6 +156,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         def shut_down(**_: Any) -> None:
             heartbeat.stop()
             reaping.stop()
+            self._endpoint.stop()
             engine.stop()
             prefixes.stop()
             assembly.stop()
@@ -177,6 +196,11 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _capacity(self, worker: Any) -> int:
         return min(autoscaler.capacity(worker), self._model.rwkv.slots.count)
+
+    def _tell_of_model(self, worker: Any) -> None:
+        device, dtype = self._model.rwkv.device.type, self._settings.echo_dtype
+        MODEL_INFO.labels(self._model.name, self._model.model_id, dtype, device, __version__).set(1)
+        ENGINE_SLOTS.set_function(lambda: self._capacity(worker))
 
     def _announce(self) -> None:
         shape = self._model.rwkv.shape

@@ -10,6 +10,7 @@ from echo_tasks import keys, logs, tracing
 from echo_tasks.leases import Claim, NothingToDo
 from echo_tasks.tracing import NO_TRACE, Span, Value
 from workers import calls
+from workers.outcomes import Outcome
 from workers.sequence import Generation, GenerationRequest
 from workers.stopwatch import Stopwatch
 
@@ -39,6 +40,14 @@ def task(job_id: str, step: str, found: Claim | NothingToDo, began_ns: int) -> A
     return tracing.span(
         name, "consumer", of=of, caller=tracing.carried(calls.headers()), attributes=told, began_ns=began_ns
     )
+
+
+def came_to(span: Span, outcome: Outcome) -> None:
+    """Tell what became of a delivery."""
+    word = outcome.name.lower()
+    span.set({"echo.outcome": word})
+    if outcome.word == "failed":
+        span.fail(word)
 
 
 def generated(span: Span, request: GenerationRequest, answer: Generation, began_ns: int) -> None:

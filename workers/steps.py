@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import structlog
 from celery.exceptions import Reject
 
-from echo_tasks import backoff, keys, logs, recovery, tracing
+from echo_tasks import backoff, keys, logs, recovery
 from echo_tasks.answers import Answers
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import BrokerUnavailable, EngineStopped, JobNotFound, LeaseLost
@@ -18,12 +18,14 @@ from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Turn
 from echo_tasks.publishing import Publisher
+from echo_tasks.telemetry.steps import STEP_QUEUE_SECONDS, STEP_SECONDS
 from workers import calls, spans
 from workers.answering import Answering, OutOfTime, TryAgain, ms_since
 from workers.compose import compose
 from workers.engine import Engine
 from workers.leases import Leases
 from workers.membranes.prompt import past_of
+from workers.outcomes import Outcome
 from workers.streams import StreamWriter
 
 _NO_STATES: Mapping[str, str] = {}
@@ -74,20 +76,20 @@ class Steps:
         self._dispatcher = Dispatcher(ledger, publisher, answers)
         self._answering = Answering(ledger, engine, writer, memories, node=node, initial_states=initial_states)
 
-    def run(self, job_id: str, step: str) -> None:
+    def run(self, job_id: str, step: str) -> Outcome:
         """Run a step to its record. Delivered again while it is held or after it was recorded, it does nothing twice.
 
+        The outcome is what the ledger has; that of a step that ended with its job is for the first who finds out.
         Raises Reject, which puts the message back, when the fault is the broker's or this worker's.
         """
         with structlog.contextvars.bound_contextvars(job_id=job_id, step=step):
             began_ns = time.time_ns()
             try:
                 claim = self._ledger.steps.claim(job_id, step, self._node)
-                with spans.task(job_id, step, claim, began_ns):
-                    if isinstance(claim, Claim):
-                        self._run(claim)
-                    else:
-                        self._make_good(job_id, step, claim)
+                with spans.task(job_id, step, claim, began_ns) as span:
+                    outcome = self._run(claim) if isinstance(claim, Claim) else self._make_good(job_id, step, claim)
+                    spans.came_to(span, outcome)
+                    return outcome
             except (BrokerUnavailable, EngineStopped) as error:
                 log.warning("step handed back", error=str(error))
                 raise Reject(str(error), requeue=True) from error
@@ -95,50 +97,71 @@ class Steps:
                 log.warning("step was taken over")
             except JobNotFound:
                 log.warning("job is gone")
+            return Outcome.NOTHING
 
-    def _make_good(self, job_id: str, step: str, found: NothingToDo) -> None:
+    def _make_good(self, job_id: str, step: str, found: NothingToDo) -> Outcome:
         """Do what a worker that went no further than its record, or the job's end, has left undone."""
         log.info("nothing to do", reason=found.reason)
         if found.membranes_done and step != keys.INTEGRATION:
             self._publisher.publish(job_id, [keys.INTEGRATION], keys.HIGHEST)
         elif found.reason == "ended":
             self._settle(job_id)
+            return self._end_of(job_id, step)
+        return Outcome.NOTHING
 
-    def _run(self, claim: Claim) -> None:
+    def _end_of(self, job_id: str, step: str) -> Outcome:
+        """How a step ended that ended with its job; nothing where somebody else has told."""
+        how = self._ledger.steps.end_of(job_id, step)
+        return Outcome(how) if how else Outcome.NOTHING
+
+    def _run(self, claim: Claim) -> Outcome:
         """Run a step while its lease lasts; a fault that is not the step's gives the lease back."""
         with (
             structlog.contextvars.bound_contextvars(session_id=claim.spec.session_id),
             self._leases.held(claim, calls.current().cancelled),
         ):
+            began = time.monotonic()
+            word = Outcome.FAILED.word
+            if claim.waited_s is not None:
+                STEP_QUEUE_SECONDS.labels(claim.lease.step).observe(claim.waited_s)
             try:
-                self._perform(claim)
+                outcome = self._perform(claim)
+                word = outcome.word
+                return outcome
+            except (LeaseLost, JobNotFound):
+                word = Outcome.NOTHING.word
+                raise
             except (BrokerUnavailable, EngineStopped):
+                word = "returned"
                 self._leases.hand_back(claim.lease)
                 raise
+            finally:
+                STEP_SECONDS.labels(claim.lease.step, word).observe(time.monotonic() - began)
 
-    def _perform(self, claim: Claim) -> None:
+    def _perform(self, claim: Claim) -> Outcome:
         try:
-            if claim.lease.step == keys.INTEGRATION:
-                self._integrate(claim)
-            else:
-                self._run_membrane(claim)
+            return self._integrate(claim) if claim.lease.step == keys.INTEGRATION else self._run_membrane(claim)
         except TryAgain as fault:
-            tracing.active().set({"echo.postponed": True})
             delay_s = backoff.delay_s(claim.faults, self._chance())
             log.info("step postponed", delay_s=round(delay_s, 1), faults=claim.faults + 1, error=str(fault))
-            self._ledger.steps.postpone(claim.lease, delay_s)
+            is_held = self._ledger.steps.postpone(claim.lease, delay_s)
+            return Outcome.POSTPONED if is_held else self._end_of(claim.lease.job_id, claim.lease.step)
         except OutOfTime:
-            self._ledger.fail(claim.spec, recovery.overdue(claim.spec.timeout_s), claim.lease)
+            outcome = self._fail(claim, recovery.overdue(claim.spec.timeout_s), Outcome.OVERDUE)
             self._settle(claim.spec.job_id)
+            return outcome
 
-    def _run_membrane(self, claim: Claim) -> None:
+    def _run_membrane(self, claim: Claim) -> Outcome:
         spec, output = claim.spec, self._answer(claim, {})
-        if self._ledger.steps.record(claim.lease, output):
+        recorded = self._ledger.steps.record(claim.lease, output)
+        if recorded.is_last:
             self._publisher.publish(spec.job_id, [keys.INTEGRATION], spec.priority, spec.session_id)
+        return Outcome.of(output) if recorded.is_kept else self._end_of(spec.job_id, claim.lease.step)
 
-    def _integrate(self, claim: Claim) -> None:
-        self._end(claim)
+    def _integrate(self, claim: Claim) -> Outcome:
+        outcome = self._end(claim)
         self._settle(claim.spec.job_id)
+        return outcome
 
     def _answer(self, claim: Claim, outputs: Mapping[str, StepOutput]) -> StepOutput:
         """The step's output; the fault itself where it has come too often. Raises TryAgain, OutOfTime."""
@@ -148,8 +171,6 @@ class Steps:
             if claim.faults + 1 < self._max_deliveries:
                 raise
             output = fault.output
-        if output.error is not None:
-            tracing.active().fail("step")
         self._served(output)
         return output
 
@@ -157,23 +178,20 @@ class Steps:
         job = self._ledger.read(job_id)
         self._dispatcher.settle(job, job.result, job.error)
 
-    def _end(self, claim: Claim) -> None:
+    def _end(self, claim: Claim) -> Outcome:
         """Compose the answer and end the job with it, or without one."""
         spec, lease = claim.spec, claim.lease
         outputs: dict[str, StepOutput] = {name: claim.outputs[name] for name in spec.membranes}
         failed = {name: output.error for name, output in outputs.items() if output.error is not None}
         if len(failed) == len(outputs):
             rejected = all(output.rejected for output in outputs.values())
-            self._ledger.fail(
-                spec, JobError(reason="every membrane failed", rejected=rejected, membranes=failed), lease
-            )
-            return
+            error = JobError(reason="every membrane failed", rejected=rejected, membranes=failed)
+            return self._fail(claim, error, Outcome.REJECTED if rejected else Outcome.FAILED)
         started = time.monotonic()
         output = self._answer(claim, outputs)
         if output.error is not None:
             error = JobError(reason=f"integration failed: {output.error}", rejected=output.rejected, membranes=failed)
-            self._ledger.fail(spec, error, lease)
-            return
+            return self._fail(claim, error, Outcome.REJECTED if output.rejected else Outcome.FAILED)
         elapsed_ms = 1000 * claim.running_s + ms_since(started)
         said = past_of([Turn(user=spec.input_text, assistant=output.text)]).text
         result = compose(
@@ -189,9 +207,21 @@ class Steps:
             self._answers.keep(spec, result, claim.stamp)
         if not self._ledger.succeed(spec, result, lease):
             log.info("job had ended")
-            return
+            return self._ended_before(claim, Outcome.SUCCEEDED)
         self._read_ahead(spec, result)
         log.info("job answered", elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
+        return Outcome.SUCCEEDED
+
+    def _fail(self, claim: Claim, error: JobError, outcome: Outcome) -> Outcome:
+        """End the job without an answer; the outcome of the step that does."""
+        return outcome if self._ledger.fail(claim.spec, error, claim.lease) else self._ended_before(claim, outcome)
+
+    def _ended_before(self, claim: Claim, wanted: Outcome) -> Outcome:
+        """The outcome of a step that found its job ended: by another, or by its own hand, of which no answer came."""
+        found = self._end_of(claim.lease.job_id, claim.lease.step)
+        if found is Outcome.NOTHING and self._ledger.read(claim.lease.job_id).status.value == wanted.word:
+            return wanted
+        return found
 
     def _read_ahead(self, spec: JobSpec, result: JobResult) -> None:
         """Have the next turn of a session that goes on find the state after this one."""

@@ -7,27 +7,29 @@
 --       of, its tokens, turns kept, their tokens kept, memories kept, how many it used, their ids, and the new ones as
 --       JSON objects
 -- A session that has been deleted meanwhile is not brought back.
--- Returns {'1', status} when this call ended the job, {'0', status} when it had ended, {} when it is unknown,
+-- Returns {'1', status, seconds since its acceptance} when this call ended the job, {'0', status} when it had ended, {} when it is unknown,
 -- {'fenced'} when another one has taken the caller's step over.
-local known = redis.call('HMGET', KEYS[1], 'status', 'started_at', 'released_at')
+local known = redis.call('HMGET', KEYS[1], 'status', 'started_at', 'released_at', 'created_at')
 if not known[1] then return {} end
 if ended(known[1]) then return {'0', known[1]} end
 if ARGV[12] ~= '' and redis.call('HGET', KEYS[1], 'lease:' .. ARGV[12]) ~= ARGV[13] then return {'fenced'} end
 local s, w, at = session_at(4), steps_at(11), now()
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) end
 emit(KEYS[3], ARGV[8], ARGV[5], ARGV[6])
-close(w, KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[9])
+close(w, KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[9], ARGV[12])
 redis.call('LREM', s.line, 1, ARGV[1])
 look_after_first(w, s.line, after(at, ARGV[16]))
 redis.call('PUBLISH', ARGV[7], ARGV[1] .. ' end')
 if ARGV[14] ~= '' then
-  redis.call('ZADD', KEYS[17], at, ARGV[1])
-  redis.call('HSET', KEYS[18], ARGV[1], ARGV[14])
-  while redis.call('ZCARD', KEYS[17]) > tonumber(ARGV[15]) do
-    redis.call('HDEL', KEYS[18], redis.call('ZPOPMIN', KEYS[17])[1])
+  redis.call('ZADD', KEYS[18], at, ARGV[1])
+  redis.call('HSET', KEYS[19], ARGV[1], ARGV[14])
+  count(w, 'letters')
+  while redis.call('ZCARD', KEYS[18]) > tonumber(ARGV[15]) do
+    redis.call('HDEL', KEYS[19], redis.call('ZPOPMIN', KEYS[18])[1])
   end
 end
-if redis.call('EXISTS', s.record) == 0 then return {'1', ARGV[2]} end
+local reply = {'1', ARGV[2], string.format('%.6f', tonumber(at) - tonumber(known[4] or at))}
+if redis.call('EXISTS', s.record) == 0 then return reply end
 
 if ARGV[2] ~= 'cancelled' then
   local elapsed_us = math.floor(1e6 * (tonumber(at) - tonumber(known[2] or known[3] or at)))
@@ -60,4 +62,4 @@ if ARGV[18] ~= '' then
   end
 end
 renew(s, ARGV[10], at, ARGV[11])
-return {'1', ARGV[2]}
+return reply

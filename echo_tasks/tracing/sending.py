@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from echo_tasks import logs
-from echo_tasks.telemetry import TRACE_SPANS_DROPPED
+from echo_tasks.telemetry.tracing import TRACE_SPANS_DROPPED
 
 ROOM = 4096
 """Spans that wait to be sent; more push the oldest out."""

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from measured import Since
 from records import a_worker
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -18,6 +19,7 @@ from echo_tasks.leases import Claim, NothingToDo
 from echo_tasks.ledger import Idempotency, Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Lease, Options, StepOutput
 from echo_tasks.registry import Registry
+from echo_tasks.sessions import Sessions
 
 
 def new_spec(**changes: object) -> JobSpec:
@@ -148,7 +150,7 @@ def test_the_last_output_releases_integration_once(ledger: Ledger, spec: JobSpec
     """Of three membranes recorded at once, in any order, exactly one is the last."""
     leases = [held(ledger, spec.job_id, membrane) for membrane in keys.MEMBRANES]
     with ThreadPoolExecutor(3) as pool:
-        last = list(pool.map(lambda lease: ledger.steps.record(lease, StepOutput(text=lease.step)), leases))
+        last = list(pool.map(lambda lease: ledger.steps.record(lease, StepOutput(text=lease.step)).is_last, leases))
     assert sorted(last) == [False, False, True]
     claim = ledger.steps.claim(spec.job_id, keys.INTEGRATION)
     assert isinstance(claim, Claim)
@@ -167,8 +169,8 @@ def test_a_second_output_of_a_membrane_is_dropped(ledger: Ledger) -> None:
     """The first writer wins; a caller who asks again, since the answer was lost, gets the same answer."""
     spec = let_go(ledger, new_spec(membranes=["memory"]))
     lease = held(ledger, spec.job_id, "memory")
-    assert ledger.steps.record(lease, StepOutput(text="first")) is True
-    assert ledger.steps.record(lease, StepOutput(text="second")) is True
+    assert ledger.steps.record(lease, StepOutput(text="first")) == (True, True)
+    assert ledger.steps.record(lease, StepOutput(text="second")) == (True, True)
     claim = ledger.steps.claim(spec.job_id, keys.INTEGRATION)
     assert isinstance(claim, Claim)
     assert claim.outputs["memory"].text == "first"
@@ -208,11 +210,32 @@ def test_an_ended_job_takes_no_more_work(ledger: Ledger, spec: JobSpec, broker: 
     }[end]()
     ended = ledger.read(spec.job_id)
     assert ledger.steps.claim(spec.job_id, "memory") == NothingToDo("ended")
-    assert ledger.steps.record(lease, StepOutput()) is False
+    assert ledger.steps.record(lease, StepOutput()) == (False, False)
     assert ledger.succeed(spec, RESULT) is False
     assert ledger.cancel(spec.job_id).status is end
     assert Events(broker).append({lease: "late"}) == {lease}
     assert ledger.read(spec.job_id) == ended
+
+
+def test_a_jobs_duration_is_observed_by_whoever_ends_it(ledger: Ledger, broker: redis.Redis, since: Since) -> None:
+    """Once, from its acceptance, by the broker's clock, however it ends."""
+
+    def observed(what: str, status: str) -> float:
+        return since(f"echo_job_duration_seconds_{what}", status=status)
+
+    answered, failed, cancelled, deleted = (let_go(ledger, new_spec()) for _ in range(4))
+    for spec in (answered, failed, cancelled, deleted):
+        long_ago = float(broker.hget(keys.job(spec.job_id), "created_at")) - 100
+        broker.hset(keys.job(spec.job_id), "created_at", f"{long_ago:.6f}")
+    for _ in range(2):
+        ledger.succeed(answered, RESULT)
+        ledger.fail(failed, JobError(reason="x"))
+        ledger.cancel(cancelled.job_id)
+    assert [observed("count", status.value) for status in JobStatus if status.ended] == [1, 1, 1]
+    Sessions(broker, retention_s=600, session_s=600).delete(deleted.session_id)
+    assert observed("count", "cancelled") == 2
+    assert 200 <= observed("sum", "cancelled") < 260
+    assert 100 <= observed("sum", "succeeded") < 160
 
 
 def test_an_unknown_job_is_named(ledger: Ledger) -> None:

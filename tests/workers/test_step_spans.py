@@ -100,7 +100,8 @@ def test_each_try_of_a_step_is_a_span(bench: Bench, collector: Collector) -> Non
     bench.steps.run(job_id, "memory")
     first, second = runs(collector)
     assert (first.attributes["echo.delivery"], second.attributes["echo.delivery"]) == (1, 2)
-    assert first.attributes["echo.postponed"] is True
+    assert first.attributes["echo.outcome"] == "postponed"
+    assert second.attributes["echo.outcome"] == "succeeded"
     assert second.attributes["echo.faults"] == 1
     assert [span.has_failed for span in collector.named("generate")] == [True, False]
     assert not second.has_failed
@@ -113,6 +114,7 @@ def test_a_step_that_failed_for_good_says_so(bench: Bench, collector: Collector)
     (run,) = runs(collector)
     (generation,) = collector.named("generate")
     assert run.has_failed
+    assert run.attributes["echo.outcome"] == run.attributes["error.type"] == "failed"
     assert generation.attributes["error.type"] == "GenerationError"
     assert b"of its own words" not in b"".join(collector.bodies)
 
