@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import Any
 
 from celery import Celery, signals
 
 from echo_tasks import logs, transport
+from echo_tasks.settings import current
 
 transport.install()
 
@@ -33,3 +35,18 @@ app.steps["consumer"].update(
 def _log_in_our_form(loglevel: int | None = None, **_: Any) -> None:
     """Celery's own default level is WARNING: any other was asked for on the command line, and wins."""
     logs.configure(loglevel if loglevel != logging.WARNING else None)
+
+
+@signals.import_modules.connect  # type: ignore[untyped-decorator]
+def _log_in_our_form_from_the_start(**_: Any) -> None:
+    """Flower sends no other signal; a worker's level comes with the one above."""
+    logs.configure()
+
+
+@signals.celeryd_init.connect  # type: ignore[untyped-decorator]
+def _begin_worker(sender: str, instance: Any, **_: Any) -> None:
+    """Have a worker's log name it; where its lines are for machines, nothing else comes out of it."""
+    logs.add_fields(lambda: {"worker": sender})
+    if current().log_format == "json":
+        instance.quiet = True  # no banner
+        sys.modules[type(instance).__module__].safe_say = logs.say  # type: ignore[attr-defined]

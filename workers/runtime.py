@@ -13,7 +13,7 @@ from celery.worker.components import Pool
 from cache.assembly import MIB, Assembly
 from cache.collector import CacheCollector
 from cache.memory import MemoryTier
-from echo_tasks import __version__, connections, logs, router, settings, tasks
+from echo_tasks import __version__, connections, logs, router, settings, tasks, tracing
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -109,6 +109,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         routes = router.by_strategy(impatient, self._settings.lb_strategy, worker.hostname)
         leases = Leases(StepLedger(impatient))
         reaping = Reaping(self._reaper(impatient, answers, routes))
+        tracing.start(self._settings, "echo-worker", worker.hostname)
         assembly.start()
         prefixes.start()
         engine.start()
@@ -160,6 +161,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             assembly.stop()
             writer.stop()
             leases.stop()
+            tracing.stop()
 
     def _ledger(self, client: redis.Redis) -> Ledger:
         return Ledger(
