@@ -1,0 +1,1 @@
+"""Seeing the farm: what Prometheus and Grafana need."""
