@@ -48,7 +48,7 @@ class Observer:
             at, arrived, taken, asked, oldest, ready, held = self._load(
                 keys=[
                     keys.LEASES,
-                    keys.ACCEPTED,
+                    keys.COUNTS,
                     holding.HELD,
                     keys.SCALING_ASKED,
                     *lanes,

@@ -62,8 +62,8 @@ def awaiting(membrane: str) -> str:
     return f"{OPEN_JOBS}:{membrane}"
 
 
-ACCEPTED = f"{OPEN_JOBS}:accepted"
-"""Counter: the jobs that were ever accepted. Scripts know it by this form."""
+COUNTS = "echo:counts"
+"""Hash: how many jobs and steps have come and ended, and how, ever since the broker has data (`counts.py`)."""
 
 CONTROLLER = "echo:scaling:controller"
 """String with a time to live: which controller leads."""
@@ -128,7 +128,7 @@ def direct_lane(node: str) -> str:
 
 def of_steps() -> list[str]:
     """All that a script needs to say where a step is, in the order in which `lua/steps.lua` takes it."""
-    return [LEASES, DELAYED, DEADLINES, CLAIMED, TRIALS, PUBLISHED]
+    return [LEASES, DELAYED, DEADLINES, CLAIMED, TRIALS, PUBLISHED, COUNTS]
 
 
 def task(step: str) -> str:
