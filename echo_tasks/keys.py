@@ -101,9 +101,13 @@ def queue(step: str) -> str:
     return f"echo.{step}"
 
 
+DIRECT = "echo.direct"
+"""What all workers' own queues are together, where queues are told apart by a name."""
+
+
 def direct(node: str) -> str:
     """Queue of a worker alone, for any step; scripts know it by this form (`lua/survey.lua`)."""
-    return f"echo.direct.{node}"
+    return f"{DIRECT}.{node}"
 
 
 def lists(queue: str) -> list[str]:
@@ -119,6 +123,11 @@ def waiting(step: str, priority: int) -> str:
 def lane(step: str, priority: int) -> str:
     """Sorted set: steps whose messages were published with one priority and not claimed yet, by when they were."""
     return f"{PUBLISHED}{step}:{priority}"
+
+
+def lanes(step: str) -> list[str]:
+    """The lanes of a step, of all priorities."""
+    return [lane(step, priority) for priority in range(1, HIGHEST + 1)]
 
 
 def direct_lane(node: str) -> str:

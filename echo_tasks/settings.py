@@ -98,6 +98,11 @@ class Settings(BaseModel):
     )
     controller_port: Port = Field(9809, description="its port")
 
+    exporter_address: str = Field(
+        "127.0.0.1", min_length=1, description="address that the exporter binds, for metrics, health and targets"
+    )
+    exporter_port: Port = Field(9808, description="its port")
+
     docker_host: Annotated[str, Field(pattern=r"^(unix|tcp|https?|ssh)://.")] | None = Field(
         None, description="Docker Engine that runs the workers' containers; unset: unix:///var/run/docker.sock"
     )

@@ -16,6 +16,7 @@ def ports(settings: Settings) -> dict[str, tuple[str, int]]:
         "API_PORT": (settings.api_host, settings.api_port),
         "FLOWER_PORT": (settings.flower_address, settings.flower_port),
         "CONTROLLER_PORT": (settings.controller_address, settings.controller_port),
+        "EXPORTER_PORT": (settings.exporter_address, settings.exporter_port),
     }
     if settings.broker_url is None:
         bound["BROKER_PORT"] = ("127.0.0.1", settings.broker_port)
@@ -36,7 +37,7 @@ def port_problem(settings: Settings) -> str:
 
 
 def readiness(settings: Settings) -> tuple[bool, dict[str, str]]:
-    """Whether the farm is ready by the API's own word, Flower's and the controller's, and each check in a word."""
+    """Whether the farm is ready by the API's own word and those of its other servers, and each check in a word."""
     checks = {"api": "not up"}
     status, body = _get(f"http://{_reachable(settings.api_host)}:{settings.api_port}/readyz")
     if status in {200, 503}:
@@ -46,6 +47,8 @@ def readiness(settings: Settings) -> tuple[bool, dict[str, str]]:
     checks["flower"] = "ok" if flower == 200 else "not up"
     controller, _ = _get(f"http://{_reachable(settings.controller_address)}:{settings.controller_port}/health")
     checks["controller"] = "ok" if controller == 200 else "not up"
+    exporter, _ = _get(f"http://{_reachable(settings.exporter_address)}:{settings.exporter_port}/health")
+    checks["exporter"] = "ok" if exporter == 200 else "not up"
     return set(checks.values()) == {"ok"}, checks
 
 
