@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 from celery import Celery, signals
 
-from echo_tasks import logs, transport
+from echo_tasks import commands, logs, transport
 
 transport.install()
-
-# Flower's own default is every interface; a variable that is set already wins.
-os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
 
 app = Celery(
     "echo_tasks",
@@ -25,6 +21,8 @@ app = Celery(
 # Named, not imported: only a worker resolves the name, so that the API and Flower load no torch.
 app.steps["worker"].add("workers.runtime:Runtime")
 app.steps["consumer"].update({"workers.visibility:Visibility", "workers.watchdog:Watchdog"})
+
+app.user_options["preload"].add(commands.preparation())
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 
+from echo_tasks.local import places
 from echo_tasks.local.servers import port_is_free
 from echo_tasks.settings import Settings
 
@@ -38,13 +39,13 @@ def port_problem(settings: Settings) -> str:
 def readiness(settings: Settings) -> tuple[bool, dict[str, str]]:
     """Whether the farm is ready by the API's own word, Flower's and the controller's, and each check in a word."""
     checks = {"api": "not up"}
-    status, body = _get(f"http://{_reachable(settings.api_host)}:{settings.api_port}/readyz")
+    status, body = _get(f"{places.api(settings)}/readyz")
     if status in {200, 503}:
         found = json.loads(body)["checks"]
         checks = {"api": "ok"} | {name: "ok" if check["ok"] else "waiting" for name, check in found.items()}
-    flower, _ = _get(f"http://{_reachable(settings.flower_address)}:{settings.flower_port}/healthcheck")
+    flower, _ = _get(f"{places.flower(settings)}/healthcheck")
     checks["flower"] = "ok" if flower == 200 else "not up"
-    controller, _ = _get(f"http://{_reachable(settings.controller_address)}:{settings.controller_port}/health")
+    controller, _ = _get(f"{places.controller(settings)}/health")
     checks["controller"] = "ok" if controller == 200 else "not up"
     return set(checks.values()) == {"ok"}, checks
 
@@ -61,21 +62,16 @@ def _get(url: str) -> tuple[int, bytes]:
 
 
 def print_access_points(settings: Settings) -> None:
-    api = f"http://{_reachable(settings.api_host)}:{settings.api_port}"
+    api = places.api(settings)
     print(f"""
 The farm is ready.
   API       {api}/api/jobs
   OpenAPI   {api}/openapi/swagger
   Health    {api}/health
   Metrics   {api}/metrics
-  Flower    http://{_reachable(settings.flower_address)}:{settings.flower_port}
+  Flower    {places.flower(settings)}
 
 Try:
   curl -s {api}/api/cognitive/process -H 'Content-Type: application/json' \\
        -d '{{"input_text":"What is two plus three?"}}'
 """)
-
-
-def _reachable(host: str) -> str:
-    """The address under which a client on this machine finds what is bound to `host`."""
-    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound

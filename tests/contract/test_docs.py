@@ -7,7 +7,7 @@ import subprocess
 
 from processes import ROOT
 
-PACKAGES = ("echo_tasks", "cache", "workers", "echo_api", "autoscale", "training", "bench")
+PACKAGES = ("echo_tasks", "cache", "workers", "echo_api", "autoscale", "monitoring", "training", "bench")
 
 
 def test_the_readme_prints_every_file_of_the_packages() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes import ROOT
 
-PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "autoscale", "training", "bench")
+PACKAGES = ("echo_tasks", "echo_api", "workers", "cache", "autoscale", "monitoring", "training", "bench")
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -42,6 +42,8 @@ def test_the_table_holds() -> None:
         ("autoscale/controller.py", "import workers.engine"),
         ("autoscale/decision.py", "import echo_tasks.keys"),
         ("echo_tasks/keys.py", "import autoscale.decision"),
+        ("echo_tasks/keys.py", "import monitoring.terminal"),
+        ("monitoring/terminal/view.py", "import autoscale.decision"),
     ],
 )
 def test_a_forbidden_import_breaks_it(tmp_path: Path, module: str, line: str) -> None:
