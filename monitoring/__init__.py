@@ -1,0 +1,1 @@
+"""What shows the farm: to Prometheus, and in a terminal."""
