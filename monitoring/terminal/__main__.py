@@ -58,9 +58,9 @@ def _live(console: Console, observer: Observer, settings: Settings, prometheus: 
     window = Window(observer.read)
     window.start()
     try:
-        with keys() as key_within, Live(console=console, screen=True, auto_refresh=False) as live:
+        with keys() as keys_within, Live(console=console, screen=True, auto_refresh=False) as live:
             shown: object = None
-            while key_within(_LOOK_S) not in {"q", "Q"}:
+            while not {"q", "Q"} & set(keys_within(_LOOK_S)):
                 ends, size = window.ends(), console.size
                 if ends is None or (ends, size) == shown:
                     continue

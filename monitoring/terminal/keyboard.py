@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def keys() -> Iterator[Callable[[float], str]]:
-    """A function that waits so many seconds for a key, which is empty where none came; the terminal is as before after.
+    """A function that waits so many seconds for keys, and gives what was pressed; afterwards the terminal is as before.
 
     Where standard input is no terminal no key ever comes.
     """
