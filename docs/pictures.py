@@ -1,7 +1,7 @@
 """Makes the README's pictures again: `python docs/pictures.py`, where chromium is installed and no farm runs.
 
-A farm of its own, on the default ports, is put under load for a minute. Flower's pages are what a headless browser shows
-of them; the terminal's is what `./quick-start.sh monitor` draws, with a local Prometheus where one is installed.
+A farm of its own, on the default ports, is put under load for a minute. Flower's pages are what a headless browser
+shows of them; the terminal's is what `./quick-start.sh monitor` draws, with a local Prometheus where there is one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.console import Console
 
 from bench.site import Site, farm
 from echo_tasks.local import places
-from echo_tasks.settings import Settings, load
+from echo_tasks.settings import Settings, default_of, load
 from monitoring.terminal import local_prometheus
 from monitoring.terminal.drawing import draw
 from monitoring.terminal.observer import Observer
@@ -37,11 +37,7 @@ LOAD_S = 60
 CLIENTS = 24
 
 SETTINGS = {
-    **{
-        name: str(port)
-        for name in load({}).model_dump()
-        if name.endswith("_port") and (port := getattr(load({}), name))
-    },
+    **{name.upper(): default_of(name) for name in Settings.model_fields if name.endswith("_port")},
     "AUTO_SCALING_ENABLED": "true",
     "MIN_INSTANCES": "1",
     "MAX_INSTANCES": "3",
@@ -59,8 +55,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = load(SETTINGS | {"ECHO_VAR": f"{folder}/var"})
-        ours = {name.upper(): value for name, value in SETTINGS.items()}
-        with farm(Path(folder), ours) as site, local_prometheus.running(settings), _load(site):
+        with farm(Path(folder), SETTINGS) as site, local_prometheus.running(settings), _load(site):
             time.sleep(LOAD_S)
             _terminal(browser, settings, Path(folder))
             flower = places.flower(settings)
@@ -112,14 +107,8 @@ def _terminal(browser: str, settings: Settings, folder: Path) -> None:
 
 def _page(browser: str, url: str, picture: Path, width: int, height: int) -> None:
     """What the browser shows at the URL once its scripts have run."""
-    command = [
-        browser,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--virtual-time-budget=8000",
-    ]
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += ["--virtual-time-budget=8000", "--force-color-profile=srgb"]
     command += [f"--window-size={width},{height}", f"--screenshot={picture}", url]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours alone
     print(picture, os.path.getsize(picture), file=sys.stderr)
