@@ -6,14 +6,15 @@ import os
 import signal
 import socket
 
+from autoscale import health
 from autoscale.actuators import assembly
 from autoscale.controller import ROUND_S, Controller
 from autoscale.decision import Policy
-from autoscale.serving import Server
 from echo_tasks import connections, logs
 from echo_tasks.errors import BrokerUnavailable, SettingsError, exit_misconfigured
 from echo_tasks.periodic import Periodic
 from echo_tasks.registry import Registry
+from echo_tasks.serving import Server
 from echo_tasks.settings import Settings, current
 
 _STOPPING = {signal.SIGTERM, signal.SIGINT}
@@ -50,7 +51,8 @@ def main(settings: Settings) -> None:
             name=f"{socket.gethostname()}:{os.getpid()}",
             actuator_name=settings.scale_actuator,
         )
-        server = Server(settings.controller_address, settings.controller_port, lambda: controller.standing)
+        answers = health.answers(lambda: controller.standing)
+        server = Server(settings.controller_address, settings.controller_port, answers)
     except SettingsError as error:
         exit_misconfigured(error)
     except OSError as error:

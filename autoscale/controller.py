@@ -22,10 +22,11 @@ from autoscale.past import Past
 from autoscale.predictor import Forecast, forecast
 from autoscale.recording import Recorder
 from autoscale.startups import Startups
-from echo_tasks import logs, recovery, telemetry
+from echo_tasks import logs, recovery
 from echo_tasks.messages import ScalingState
 from echo_tasks.registry import HEARTBEAT_S, Registry
 from echo_tasks.scaling import Scaling
+from echo_tasks.telemetry import scaling as telemetry
 
 ROUND_S = 1.0
 """How often a controller looks."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from autoscale.decision import Decision, Policy, Reason
 from autoscale.observation import Observation
 from autoscale.predictor import Forecast
-from echo_tasks import logs, telemetry
+from echo_tasks import logs
 from echo_tasks.messages import ScalingEvent, ScalingState
 from echo_tasks.scaling import Scaling
+from echo_tasks.telemetry import scaling as telemetry
 
 log = logs.get(__name__)
 

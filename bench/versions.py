@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,15 @@ from pathlib import Path
 from bench import crowd, site
 from bench.crowd import Measured
 from bench.machine import described
+from bench.scraping import scraped
 from bench.site import ROOT, Site
 
 CLIENTS = (1, 16)
 """One at a time, for the time that a job takes; and so many that the farm is busy, for the jobs a second."""
+
+
+BLIND = ROOT / "bench" / "blind"
+"""Where Python finds, before all else, that instruments do nothing."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,8 +33,10 @@ def main(arguments: Sequence[str]) -> None:
         common = {"ECHO_SLOTS": str(max(CLIENTS))}
         ours = running.enter_context(site.farm(Path(folder) / "this", common | _settings(options.set)))
         other = running.enter_context(
-            site.farm(Path(folder) / "other", common | _settings(options.other_set), options.other)
+            site.farm(Path(folder) / "other", common | _settings_of_other(options), options.other)
         )
+        if options.blind:
+            running.enter_context(scraped(ours))
         pair = (ours, other)
         for farm in pair:
             _ask(farm, max(CLIENTS), 2, options.tokens)
@@ -58,7 +66,7 @@ def _print(measured: Mapping[int, Sequence[tuple[Measured, Measured]]], options:
         f"echo-mini, three membranes and integration a job, up to {options.tokens} tokens each, {options.jobs} jobs "
         f"a round, {options.rounds} rounds by turns; {described()}"
     )
-    print(f"other: {options.other}, {' '.join(options.other_set) or 'no settings'}")
+    print(f"other: {options.other}, {' '.join(options.other_set) or 'no settings'}{', blind' if options.blind else ''}")
     print(f"{'clients':>7} {'':12} {'this':>8} {'other':>8} {'this/other':>10} {'least':>6} {'most':>6}")
     for clients, pairs in measured.items():
         for name, figure in (("jobs/s", _jobs_per_s), ("job, ms (p50)", _job_ms)):
@@ -85,6 +93,11 @@ def _settings(pairs: Sequence[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
+def _settings_of_other(options: argparse.Namespace) -> dict[str, str]:
+    blind = {"PYTHONPATH": os.pathsep.join([str(BLIND), str(options.other)])} if options.blind else {}
+    return _settings(options.other_set) | blind
+
+
 def _setting(text: str) -> str:
     if "=" not in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
@@ -98,6 +111,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--set", nargs="*", type=_setting, default=[], metavar="NAME=VALUE", help="this farm's settings"
     )
     parser.add_argument("--other-set", nargs="*", type=_setting, default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--blind", action="store_true", help="the other one counts nothing, this one does and is scraped: metrics' cost"
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--jobs", type=int, default=96, help="in each round")
     parser.add_argument("--tokens", type=int, default=16, help="tokens that each step of a job generates at most")

@@ -13,6 +13,7 @@ from cache.disk import DiskTier
 from cache.memory import MemoryTier
 from cache.policies import PolicyName
 from cache.shared import SharedTier
+from cache.statistics import Statistics, together
 from cache.sweeper import Sweeper
 from cache.tags import Tags
 from cache.tier import Tier
@@ -46,6 +47,7 @@ class Assembly:
         run = {"run": run_on_disk} if run_on_disk else {}
         self._disk = [DiskTier(folder, disk_mb * MIB, policy, **run)] if disk_mb else []
         self._sweeper = Sweeper(sweep_every_s)
+        self._caches: list[TieredCache] = []
 
     def start(self) -> None:
         """Hear of changes, and make room of what expires: each in a thread of its own."""
@@ -62,7 +64,12 @@ class Assembly:
         slower: list[Tier] = [SharedTier(self._store, compress=compress), *self._disk]
         cache = TieredCache(memory, slower, tags=self.tags, changes=self.changes)
         self._sweeper.add(cache.sweep)
+        self._caches.append(cache)
         return cache
+
+    def statistics(self) -> Statistics:
+        """Those of all its caches, taken together."""
+        return together(cache.statistics() for cache in self._caches)
 
     def memory_alone(self, memory: MemoryTier) -> TieredCache:
         """A cache of this memory and nothing else."""

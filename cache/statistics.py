@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,6 +37,22 @@ class LevelStatistics(NamedTuple):
 
 
 Statistics = Mapping[Level, LevelStatistics]
+
+
+def together(caches: Iterable[Statistics]) -> Statistics:
+    """Several caches of one process as one: each has a memory of its own before tiers that they share."""
+    whole: dict[Level, LevelStatistics] = {}
+    for levels in caches:
+        for name, own in levels.items():
+            whole[name] = _added(whole[name], own, is_shared=name != "l1") if name in whole else own
+    return whole
+
+
+def _added(one: LevelStatistics, other: LevelStatistics, *, is_shared: bool) -> LevelStatistics:
+    size = None
+    if one.size is not None and other.size is not None:
+        size = Size(*(max(pair) if is_shared else sum(pair) for pair in zip(one.size, other.size, strict=True)))
+    return LevelStatistics(one.requests + other.requests, one.hits + other.hits, one.faults + other.faults, size)
 
 
 def overall(levels: Statistics) -> LevelStatistics:

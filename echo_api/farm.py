@@ -10,12 +10,13 @@ from flask import current_app
 from prometheus_client import CollectorRegistry
 
 from cache.assembly import MIB, Assembly
+from cache.collector import CacheCollector
 from cache.memory import MemoryTier
 from cache.tiered import TieredCache
-from echo_api.cache_stats import CacheCollector
 from echo_api.disk import off_the_loop
 from echo_api.gauges import SessionGauges
 from echo_api.intake import Intake
+from echo_api.response_time import ResponseTime
 from echo_api.values import Values
 from echo_api.wakeups import Wakeups
 from echo_api.workforce import Workforce
@@ -62,6 +63,7 @@ class Farm:
     cache: TieredCache
     assembly: Assembly
     metrics: CollectorRegistry
+    response_time: ResponseTime
 
     @classmethod
     def connect(cls, settings: Settings) -> Farm:
@@ -90,7 +92,9 @@ class Farm:
         answers = Answers(cache, workforce.answers_id, settings.cache_ttl_seconds)
         dispatcher = Dispatcher(ledger, publisher, answers if settings.enable_caching else None)
         metrics = CollectorRegistry()
-        metrics.register(CacheCollector(cache.statistics))
+        response_time = ResponseTime()
+        metrics.register(CacheCollector(assembly.statistics, requests_as="deep_echo_cache_requests"))
+        metrics.register(response_time)
         metrics.register(SessionGauges(sessions))
         return cls(
             settings=settings,
@@ -111,6 +115,7 @@ class Farm:
             cache=cache,
             assembly=assembly,
             metrics=metrics,
+            response_time=response_time,
         )
 
     def start(self) -> None:

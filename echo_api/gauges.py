@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.sessions import Sessions
-from echo_tasks.telemetry import ACTIVE_SESSIONS
+from echo_tasks.telemetry.sessions import ACTIVE_SESSIONS
 
 log = logs.get(__name__)
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 
 from echo_api.farm import Farm, farm
-from echo_tasks import __version__, keys
+from echo_tasks import __version__, exposition, keys
 from echo_tasks.errors import BrokerUnavailable
 
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
@@ -52,7 +51,7 @@ def health() -> Any:
 @api.get("/metrics")
 def metrics() -> Response:
     """This process's metrics, and the farm's sessions, as Prometheus reads them."""
-    return Response(generate_latest() + generate_latest(farm().metrics), content_type=CONTENT_TYPE_LATEST)
+    return Response(exposition.text(farm().metrics), content_type=exposition.CONTENT_TYPE)
 
 
 def _checks(farm: Farm) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,8 @@ from http import HTTPMethod
 
 from flask import Flask, Response, g, request
 
-from echo_tasks.telemetry import HTTP_REQUESTS, HTTP_SECONDS
+from echo_api.farm import farm
+from echo_tasks.telemetry.http import HTTP_REQUESTS, HTTP_SECONDS
 
 _METHODS = frozenset(HTTPMethod)
 
@@ -26,5 +27,8 @@ def _end(response: Response) -> Response:
     route = request.url_rule.rule if request.url_rule else "unmatched"
     method = request.method if request.method in _METHODS else "other"
     HTTP_REQUESTS.labels(route, method, response.status_code).inc()
-    HTTP_SECONDS.labels(route).observe(time.perf_counter() - g.began)
+    took_s = time.perf_counter() - g.began
+    HTTP_SECONDS.labels(route).observe(took_s)
+    if route.startswith("/api/"):  # probes and scrapes are quick, and no client's
+        farm().response_time.add(took_s)
     return response

@@ -14,12 +14,9 @@ from echo_api.farm import farm
 from echo_api.problems import RequestProblem
 from echo_api.views import utc
 from echo_tasks.messages import WorkerRecord
-from echo_tasks.registry import SERVICE
+from echo_tasks.registry import SERVICE, STALLED_S
 
 api = APIBlueprint("services", __name__, url_prefix="/api/services", abp_tags=[Tag(name="services")])
-
-STALLED_S = 20
-"""From when on a worker that takes nothing though there is something is not healthy: its watchdog acts then, too."""
 
 _UNAVAILABLE: ResponseDict = {"503": problems.documented("the broker does not answer")}
 

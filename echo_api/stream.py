@@ -10,6 +10,7 @@ from echo_api.farm import Farm
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable, JobNotFound
 from echo_tasks.events import Event
+from echo_tasks.telemetry.http import EVENT_STREAMS
 
 HEARTBEAT_S = 15
 RECONNECT_MS = 1000
@@ -33,7 +34,7 @@ def _frames(farm: Farm, job_id: str, after: str) -> Iterator[str]:
     """
     yield f"retry: {RECONNECT_MS}\n\n"
     try:
-        with farm.wakeups.growth(job_id) as grown:
+        with EVENT_STREAMS.track_inprogress(), farm.wakeups.growth(job_id) as grown:
             woken = False
             while True:
                 grown.clear()

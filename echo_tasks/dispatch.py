@@ -8,6 +8,7 @@ from echo_tasks.errors import JobNotFound
 from echo_tasks.ledger import Ledger
 from echo_tasks.messages import Job, JobError, JobResult, JobSpec
 from echo_tasks.publishing import Publisher
+from echo_tasks.telemetry.jobs import JOBS_DISTRIBUTED
 
 log = logs.get(__name__)
 
@@ -79,4 +80,5 @@ class Dispatcher:
         elif waited:
             self._ledger.go_alone(turn.job_id)
         self._publisher.publish(turn.job_id, turn.membranes, turn.priority, turn.session_id)
+        JOBS_DISTRIBUTED.inc()
         return False

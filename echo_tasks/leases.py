@@ -43,6 +43,8 @@ class Claim:
     """How often the step has failed in a way that may pass."""
     stamp: Stamp | None = None
     """What its answer is to be kept with; None: it is not to be kept."""
+    waited_s: float | None = None
+    """Since its message was published; None for a claim that is repeated since its answer was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ class StepLedger:
             return NothingToDo("recorded", membranes_done=int(rest[0]) == 0)
         if state != "run":
             return NothingToDo(state)
-        at, *fields = rest
-        return _claimed(job_id, step, float(at), dict(zip(fields[::2], fields[1::2], strict=True)), asked_at)
+        at, published_at, *fields = rest
+        record = dict(zip(fields[::2], fields[1::2], strict=True))
+        return _claimed(job_id, step, float(at), published_at, record, asked_at)
 
     def record(self, lease: Lease, output: StepOutput) -> bool:
         """Keep a membrane's output; true when all are in, and integration may go. Raises LeaseLost.
@@ -117,7 +120,7 @@ class StepLedger:
             )
 
 
-def _claimed(job_id: str, step: str, at: float, record: Mapping[str, str], asked_at: float) -> Claim:
+def _claimed(job_id: str, step: str, at: float, published_at: str, record: Mapping[str, str], asked_at: float) -> Claim:
     left_s = float(record["deadline"]) - at if "deadline" in record else math.inf
     return Claim(
         lease=Lease(job_id, step, int(record[f"deliveries:{step}"])),
@@ -128,4 +131,5 @@ def _claimed(job_id: str, step: str, at: float, record: Mapping[str, str], asked
         deadline=asked_at + left_s,
         faults=int(record.get(f"faults:{step}", 0)),
         stamp=records.stamp(record),
+        waited_s=max(0.0, at - float(published_at)) if published_at else None,
     )

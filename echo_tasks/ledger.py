@@ -24,6 +24,7 @@ from echo_tasks.memories import MEMORIES_KEPT, written
 from echo_tasks.messages import DeadLetter, Job, JobError, JobResult, JobSpec, JobStatus, Lease, Turn
 from echo_tasks.scripts import script
 from echo_tasks.sessions import SessionBounds
+from echo_tasks.telemetry.jobs import JOB_SECONDS
 
 PUBLISHING_S = 5
 """How long a job's messages may be on their way before whoever sends them is taken for dead."""
@@ -283,7 +284,10 @@ class Ledger:
             raise JobNotFound(job.job_id)
         if lease is not None and reply[0] == "fenced":
             raise LeaseLost(lease.job_id, lease.step)
-        return bool(reply[0] == "1")
+        if reply[0] != "1":
+            return False
+        JOB_SECONDS.labels(status.value).observe(float(reply[2]))
+        return True
 
 
 def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:

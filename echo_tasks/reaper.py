@@ -22,7 +22,7 @@ from echo_tasks.messages import DeadLetter, JobError, JobStatus
 from echo_tasks.publishing import Publisher
 from echo_tasks.scripts import script
 from echo_tasks.survey import LANE_KEYS, LANE_NAMES, Direct, Lane, Survey, Suspect, Undispatched
-from echo_tasks.telemetry import JOBS_GIVEN_UP, STEPS_REQUEUED
+from echo_tasks.telemetry.reaping import JOBS_GIVEN_UP, STEPS_REQUEUED
 
 ROUND_S = 1
 """How often a reaper looks."""

@@ -17,6 +17,9 @@ log = logs.get(__name__)
 SERVICE = "cognitive-service"
 """What the workers are together, under the original document's name."""
 
+STALLED_S = 20
+"""From when on a worker that takes nothing though there is something is not healthy: its watchdog acts then, too."""
+
 HEARTBEAT_S = 2
 TIME_TO_LIVE_S = 6
 """Two heartbeats may be missed; a worker that is dead is known to be within a lease's time."""

@@ -20,7 +20,7 @@ from echo_tasks.messages import WorkerRecord
 from echo_tasks.registry import Registry
 from echo_tasks.routing import SHARED, Asked, Candidate, choose
 from echo_tasks.scripts import script
-from echo_tasks.telemetry import STEPS_ROUTED
+from echo_tasks.telemetry.routing import STEPS_ROUTED
 
 GOOD_FOR_S = 1.0
 """How long the workers' records are taken as they were read."""

@@ -15,9 +15,10 @@ from echo_tasks import keys
 from echo_tasks.connections import broker_faults
 from echo_tasks.errors import SessionExists, SessionLimitReached, SessionNotFound, TurnNotKept
 from echo_tasks.events import EVENTS_KEPT
-from echo_tasks.messages import Stored, Turn
+from echo_tasks.messages import JobStatus, Stored, Turn
 from echo_tasks.scripts import script
 from echo_tasks.settings import Settings
+from echo_tasks.telemetry.jobs import JOB_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,9 @@ class Sessions:
             )
         if not reply:
             raise SessionNotFound(session_id)
-        return list(reply[1:])
+        for seconds in reply[2::2]:
+            JOB_SECONDS.labels(JobStatus.CANCELLED.value).observe(float(seconds))
+        return list(reply[1::2])
 
     def read(self, session_id: str) -> Session:
         """The session's record. Raises SessionNotFound."""

@@ -229,6 +229,16 @@ class Settings(BaseModel):
         32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"
     )
 
+    worker_metrics_address: str = Field(
+        "127.0.0.1", min_length=1, description="address that a worker binds, for its metrics and health"
+    )
+    worker_metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="its port, for one worker alone; 0: a free one, which the worker's record names",
+    )
+
     lb_strategy: Literal["shared", "round_robin", "least_connections", "weighted", "affinity"] = Field(
         "shared",
         description="which worker a step goes to: whichever takes it from the shared queue, each in turn, the least "

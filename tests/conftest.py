@@ -9,6 +9,7 @@ import pytest
 import redis
 import torch
 from hypothesis import settings
+from measured import Since
 from processes import Site
 
 from bench import untrained
@@ -69,3 +70,9 @@ def broker(broker_url: str) -> Iterator[redis.Redis]:
 def ledger(broker: redis.Redis) -> Ledger:
     """A ledger on the broker."""
     return Ledger(broker, retention_s=600, session_s=600, bounds=SessionBounds(live=10_000))
+
+
+@pytest.fixture
+def since() -> Since:
+    """What is counted from the test's beginning on."""
+    return Since()

@@ -69,6 +69,11 @@ class Engine:
         """Start the engine's thread."""
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def takes(self, prompt: str) -> bool:
         """Whether the prompt is neither empty nor over the limit."""
         return self._intake.takes(prompt)

@@ -13,7 +13,7 @@ from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.leases import LEASE_S, Claim, StepLedger
 from echo_tasks.messages import Lease
 from echo_tasks.periodic import Periodic
-from echo_tasks.telemetry import LEASES_LOST
+from echo_tasks.telemetry.steps import LEASES_LOST
 
 log = logs.get(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-from echo_tasks import telemetry
+from echo_tasks.telemetry import engine as telemetry
 from workers.sequence import FinishReason, Sequence
 from workers.stopwatch import Stopwatch
 

@@ -19,7 +19,8 @@ import numpy as np
 
 from cache.tier import Level
 from cache.tiered import TieredCache
-from echo_tasks import logs, telemetry
+from echo_tasks import logs
+from echo_tasks.telemetry import states as telemetry
 from workers.marks import MOST_MARKS, STRIDE_TOKENS, Asked, Beginning, Mark, roundness, strides, worth_keeping
 from workers.slots import State
 from workers.states import StateFormat, UnusableState

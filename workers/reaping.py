@@ -6,6 +6,7 @@ from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.periodic import Periodic
 from echo_tasks.reaper import ROUND_S, Reaper
+from echo_tasks.telemetry.reaping import REAPER_ACTIVE, REAPER_ROUNDS
 
 log = logs.get(__name__)
 
@@ -15,7 +16,7 @@ class Reaping:
 
     def __init__(self, reaper: Reaper) -> None:
         self._reaper = reaper
-        self._thread = Periodic("reaper", reaper.round, ROUND_S)
+        self._thread = Periodic("reaper", self._round, ROUND_S)
 
     def start(self) -> None:
         """Start the thread."""
@@ -29,3 +30,11 @@ class Reaping:
             self._reaper.stop()
         except BrokerUnavailable as error:
             log.warning("reign left to expire", error=str(error))
+
+    def _round(self) -> None:
+        reaps = False
+        try:
+            reaps = self._reaper.round()
+        finally:
+            REAPER_ACTIVE.set(reaps)
+            REAPER_ROUNDS.inc(reaps)

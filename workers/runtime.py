@@ -11,8 +11,9 @@ from celery.worker import state
 from celery.worker.components import Pool
 
 from cache.assembly import MIB, Assembly
+from cache.collector import CacheCollector
 from cache.memory import MemoryTier
-from echo_tasks import connections, logs, router, settings, tasks
+from echo_tasks import __version__, connections, logs, router, settings, tasks
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -27,8 +28,11 @@ from echo_tasks.registry import Registry
 from echo_tasks.router import Router
 from echo_tasks.sessions import SessionBounds
 from echo_tasks.settings import MOST_SLOTS
+from echo_tasks.telemetry.engine import ENGINE_SLOTS
+from echo_tasks.telemetry.worker import MODEL_INFO
 from workers import autoscaler, keeping, model
 from workers.draining import Draining
+from workers.endpoint import Endpoint
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.leases import Leases
@@ -66,6 +70,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             )
         self._settings = settings.current()
         try:
+            self._endpoint = Endpoint(self._settings)
             self._model = model.load(self._settings, _slots(worker))
         except (CheckpointError, SettingsError) as error:
             exit_misconfigured(error)
@@ -91,7 +96,14 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         impatient = connections.impatient(self._settings.broker)
         pace = Pace()
-        vitals = Vitals(worker, loaded, pace, lambda: engine.generated, lambda: self._capacity(worker))
+        vitals = Vitals(
+            worker,
+            loaded,
+            pace,
+            lambda: engine.generated,
+            lambda: self._capacity(worker),
+            metrics_address=self._endpoint.address,
+        )
         heartbeat = Heartbeat(Registry(impatient), worker.hostname, vitals, Draining(worker))
         routes = router.by_strategy(impatient, self._settings.lb_strategy, worker.hostname)
         leases = Leases(StepLedger(impatient))
@@ -99,6 +111,12 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         assembly.start()
         prefixes.start()
         engine.start()
+        self._tell_of_model(worker)
+        self._endpoint.start(
+            cache=CacheCollector(assembly.statistics),
+            is_alive=lambda: engine.is_alive,
+            stalled_s=lambda: worker.consumer.watchdog.stalled_s,
+        )
         writer.start()
         leases.start()
         tasks.attach(
@@ -137,6 +155,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         def shut_down(**_: Any) -> None:
             heartbeat.stop()
             reaping.stop()
+            self._endpoint.stop()
             engine.stop()
             prefixes.stop()
             assembly.stop()
@@ -175,6 +194,11 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def _capacity(self, worker: Any) -> int:
         return min(autoscaler.capacity(worker), self._model.rwkv.slots.count)
+
+    def _tell_of_model(self, worker: Any) -> None:
+        device, dtype = self._model.rwkv.device.type, self._settings.echo_dtype
+        MODEL_INFO.labels(self._model.name, self._model.model_id, dtype, device, __version__).set(1)
+        ENGINE_SLOTS.set_function(lambda: self._capacity(worker))
 
     def _announce(self) -> None:
         shape = self._model.rwkv.shape

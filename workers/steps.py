@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import structlog
 from celery.exceptions import Reject
@@ -18,6 +19,7 @@ from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Turn
 from echo_tasks.publishing import Publisher
+from echo_tasks.telemetry.steps import STEP_QUEUE_SECONDS, STEP_SECONDS
 from workers import calls
 from workers.answering import Answering, OutOfTime, TryAgain, ms_since
 from workers.compose import compose
@@ -25,6 +27,9 @@ from workers.engine import Engine
 from workers.leases import Leases
 from workers.membranes.prompt import past_of
 from workers.streams import StreamWriter
+
+Outcome = Literal["succeeded", "failed", "cancelled", "postponed", "returned"]
+"""How a step went, as far as this worker knows; `echo_step_duration_seconds` tells them apart."""
 
 _NO_STATES: Mapping[str, str] = {}
 
@@ -108,34 +113,47 @@ class Steps:
             structlog.contextvars.bound_contextvars(session_id=claim.spec.session_id),
             self._leases.held(claim, calls.current().cancelled),
         ):
+            began = time.monotonic()
+            outcome: Outcome = "failed"
+            if claim.waited_s is not None:
+                STEP_QUEUE_SECONDS.labels(claim.lease.step).observe(claim.waited_s)
             try:
-                self._perform(claim)
+                outcome = self._perform(claim)
+            except (LeaseLost, JobNotFound):
+                outcome = "cancelled"
+                raise
             except (BrokerUnavailable, EngineStopped):
+                outcome = "returned"
                 self._leases.hand_back(claim.lease)
                 raise
+            finally:
+                STEP_SECONDS.labels(claim.lease.step, outcome).observe(time.monotonic() - began)
 
-    def _perform(self, claim: Claim) -> None:
+    def _perform(self, claim: Claim) -> Outcome:
         try:
-            if claim.lease.step == keys.INTEGRATION:
-                self._integrate(claim)
-            else:
-                self._run_membrane(claim)
+            return self._integrate(claim) if claim.lease.step == keys.INTEGRATION else self._run_membrane(claim)
         except TryAgain as fault:
             delay_s = backoff.delay_s(claim.faults, self._chance())
             log.info("step postponed", delay_s=round(delay_s, 1), faults=claim.faults + 1, error=str(fault))
             self._ledger.steps.postpone(claim.lease, delay_s)
+            return "postponed"
         except OutOfTime:
             self._ledger.fail(claim.spec, recovery.overdue(claim.spec.timeout_s), claim.lease)
             self._settle(claim.spec.job_id)
+            return "failed"
 
-    def _run_membrane(self, claim: Claim) -> None:
+    def _run_membrane(self, claim: Claim) -> Outcome:
         spec, output = claim.spec, self._answer(claim, {})
         if self._ledger.steps.record(claim.lease, output):
             self._publisher.publish(spec.job_id, [keys.INTEGRATION], spec.priority, spec.session_id)
+        if calls.current().cancelled.is_set():
+            return "cancelled"
+        return "succeeded" if output.error is None else "failed"
 
-    def _integrate(self, claim: Claim) -> None:
-        self._end(claim)
+    def _integrate(self, claim: Claim) -> Outcome:
+        outcome = self._end(claim)
         self._settle(claim.spec.job_id)
+        return outcome
 
     def _answer(self, claim: Claim, outputs: Mapping[str, StepOutput]) -> StepOutput:
         """The step's output; the fault itself where it has come too often. Raises TryAgain, OutOfTime."""
@@ -152,7 +170,7 @@ class Steps:
         job = self._ledger.read(job_id)
         self._dispatcher.settle(job, job.result, job.error)
 
-    def _end(self, claim: Claim) -> None:
+    def _end(self, claim: Claim) -> Outcome:
         """Compose the answer and end the job with it, or without one."""
         spec, lease = claim.spec, claim.lease
         outputs: dict[str, StepOutput] = {name: claim.outputs[name] for name in spec.membranes}
@@ -162,13 +180,13 @@ class Steps:
             self._ledger.fail(
                 spec, JobError(reason="every membrane failed", rejected=rejected, membranes=failed), lease
             )
-            return
+            return "failed"
         started = time.monotonic()
         output = self._answer(claim, outputs)
         if output.error is not None:
             error = JobError(reason=f"integration failed: {output.error}", rejected=output.rejected, membranes=failed)
             self._ledger.fail(spec, error, lease)
-            return
+            return "failed"
         elapsed_ms = 1000 * claim.running_s + ms_since(started)
         said = past_of([Turn(user=spec.input_text, assistant=output.text)]).text
         result = compose(
@@ -184,9 +202,10 @@ class Steps:
             self._answers.keep(spec, result, claim.stamp)
         if not self._ledger.succeed(spec, result, lease):
             log.info("job had ended")
-            return
+            return "cancelled"
         self._read_ahead(spec, result)
         log.info("job answered", elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
+        return "succeeded"
 
     def _read_ahead(self, spec: JobSpec, result: JobResult) -> None:
         """Have the next turn of a session that goes on find the state after this one."""

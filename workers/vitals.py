@@ -57,7 +57,14 @@ class Vitals:
     """Makes the records of one worker."""
 
     def __init__(
-        self, worker: Any, model: Model, pace: Pace, tokens: Callable[[], int], slots: Callable[[], int]
+        self,
+        worker: Any,
+        model: Model,
+        pace: Pace,
+        tokens: Callable[[], int],
+        slots: Callable[[], int],
+        *,
+        metrics_address: str,
     ) -> None:
         """`tokens` tells how many have been generated so far, `slots` how many the worker may have."""
         self._worker = worker
@@ -79,6 +86,7 @@ class Vitals:
             version=__version__,
             started_at=0.0,
             initial_states=sorted(model.tuned),
+            metrics_address=metrics_address,
         )
 
     @property

@@ -14,7 +14,9 @@ from celery.worker.consumer.tasks import Tasks
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from echo_tasks import connections, holding, keys, logs, settings, telemetry
+from echo_tasks import connections, holding, keys, logs, settings
+from echo_tasks.registry import STALLED_S
+from echo_tasks.telemetry.worker import WORKER_STALLED_SECONDS
 from workers.pulse import LONGEST_SILENCE_S, Pulse, Standstill
 
 LOOK_S = 2.0
@@ -42,7 +44,7 @@ def remedy(stalled_s: float, silent_s: float) -> Remedy:
         return Remedy.EXIT
     if stalled_s >= 30:
         return Remedy.END
-    return Remedy.RECONNECT if stalled_s >= 20 else Remedy.NONE
+    return Remedy.RECONNECT if stalled_s >= STALLED_S else Remedy.NONE
 
 
 class Watchdog(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -96,7 +98,7 @@ class Watchdog(bootsteps.StartStopStep):  # type: ignore[misc]
         stalled_s = self._stall.look(now, moves=may_rest or taken != self._taken)
         silent_s = self._silence.look(now, moves=excused or beats != self._beats)
         self._taken, self._beats = taken, beats
-        telemetry.WORKER_STALLED_SECONDS.set(stalled_s)
+        WORKER_STALLED_SECONDS.set(stalled_s)
         due = remedy(stalled_s, silent_s)
         if due > self._done:
             log.error("worker takes no messages", stalled_s=stalled_s, silent_s=silent_s, remedy=due.name.lower())

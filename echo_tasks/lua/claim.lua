@@ -4,7 +4,8 @@
 -- A step that is run again says so in the events: its tokens so far are void. A call that is repeated, since its answer
 -- was lost, is answered as the first time.
 -- Returns {'gone'}, {'ended'}, {'early'} (a turn or an integration before its time), {'recorded', steps to come},
--- {'leased'} (somebody else has it), {'delayed'} (it is to be tried again later), or {'run', time, field, value, ...}.
+-- {'leased'} (somebody else has it), {'delayed'} (it is to be tried again later), or {'run', time, when its message was
+-- published, or '' where that is not known, field, value, ...}.
 local w, step, at = steps_at(3), ARGV[1], now()
 local record = redis.call('HMGET', KEYS[1], 'status', 'output:' .. step, 'pending', 'released_at', 'lease:' .. step, 'call:' .. step)
 local status, member = record[1], ARGV[2] .. '.' .. step
@@ -16,12 +17,13 @@ if step == 'integration' and tonumber(record[3]) > 0 then return {'early'} end
 if record[5] and record[6] ~= ARGV[7] then return {'leased'} end
 if redis.call('ZSCORE', w.delayed, member) or waits_for_trial(w, KEYS[1], member, step) then return {'delayed'} end
 
+local published
 if not record[5] then
   local delivery = redis.call('HINCRBY', KEYS[1], 'deliveries:' .. step, 1)
   redis.call('HSET', KEYS[1], 'lease:' .. step, delivery, 'node:' .. step, ARGV[6], 'call:' .. step, ARGV[7])
   redis.call('ZADD', w.leases, after(at, ARGV[5]), member)
   local name, is_or_was_direct = lane(KEYS[1], step)
-  local published = redis.call('ZSCORE', w.published .. name, member)
+  published = redis.call('ZSCORE', w.published .. name, member)
   if published then redis.call('ZREM', w.published .. name, member) end
   if published and not is_or_was_direct then -- else it need not have been in line with the others of its lane
     local latest = redis.call('HGET', w.claimed, name)
@@ -37,6 +39,5 @@ if not record[5] then
   end
 end
 local fields = redis.call('HGETALL', KEYS[1])
-table.insert(fields, 1, at)
-table.insert(fields, 1, 'run')
+for _, first in ipairs({published or '', at, 'run'}) do table.insert(fields, 1, first) end
 return fields

@@ -7,9 +7,9 @@
 --       of, its tokens, turns kept, their tokens kept, memories kept, how many it used, their ids, and the new ones as
 --       JSON objects
 -- A session that has been deleted meanwhile is not brought back.
--- Returns {'1', status} when this call ended the job, {'0', status} when it had ended, {} when it is unknown,
+-- Returns {'1', status, seconds since its acceptance} when this call ended the job, {'0', status} when it had ended, {} when it is unknown,
 -- {'fenced'} when another one has taken the caller's step over.
-local known = redis.call('HMGET', KEYS[1], 'status', 'started_at', 'released_at')
+local known = redis.call('HMGET', KEYS[1], 'status', 'started_at', 'released_at', 'created_at')
 if not known[1] then return {} end
 if ended(known[1]) then return {'0', known[1]} end
 if ARGV[12] ~= '' and redis.call('HGET', KEYS[1], 'lease:' .. ARGV[12]) ~= ARGV[13] then return {'fenced'} end
@@ -27,7 +27,8 @@ if ARGV[14] ~= '' then
     redis.call('HDEL', KEYS[18], redis.call('ZPOPMIN', KEYS[17])[1])
   end
 end
-if redis.call('EXISTS', s.record) == 0 then return {'1', ARGV[2]} end
+local reply = {'1', ARGV[2], string.format('%.6f', tonumber(at) - tonumber(known[4] or at))}
+if redis.call('EXISTS', s.record) == 0 then return reply end
 
 if ARGV[2] ~= 'cancelled' then
   local elapsed_us = math.floor(1e6 * (tonumber(at) - tonumber(known[2] or known[3] or at)))
@@ -60,4 +61,4 @@ if ARGV[18] ~= '' then
   end
 end
 renew(s, ARGV[10], at, ARGV[11])
-return {'1', ARGV[2]}
+return reply

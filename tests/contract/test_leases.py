@@ -45,8 +45,28 @@ def test_a_claim_whose_answer_was_lost_is_answered_again(yard: Yard) -> None:
         "keys": [keys.job(job_id), keys.events(job_id), *keys.of_steps()],
         "args": ["memory", job_id, keys.WAKE_CHANNEL, 100, LEASE_S, "n", "one call"],
     }
-    assert [script(**call)[0] for _ in range(2)] == ["run", "run"]
+    first, second = script(**call), script(**call)
+    assert (first[0], second[0]) == ("run", "run")
+    assert (first[2] != "", second[2]) == (True, "")  # when its message was published is known once
     assert yard.ledger.read(job_id).attempts == 1
+
+
+def test_a_claim_knows_how_long_its_message_has_waited(yard: Yard) -> None:
+    """Since it was published last, whatever came before that."""
+    job_id = yard.published().job_id
+    name = keys.PUBLISHED + "memory:1"
+    ((member, published_at),) = yard.broker.zrange(name, 0, -1, withscores=True)
+    yard.broker.zadd(name, {member: published_at - 100})
+    claim = yard.ledger.steps.claim(job_id, "memory")
+    assert isinstance(claim, Claim)
+    assert claim.waited_s is not None
+    assert 100 <= claim.waited_s < 160
+    yard.wait()
+    yard.reap()
+    again = yard.ledger.steps.claim(job_id, "memory")
+    assert isinstance(again, Claim)
+    assert again.waited_s is not None
+    assert 0 <= again.waited_s < 60
 
 
 def test_the_token_grows_with_every_delivery(yard: Yard) -> None:

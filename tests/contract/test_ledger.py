@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from measured import Since
 from records import a_worker
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -18,6 +19,7 @@ from echo_tasks.leases import Claim, NothingToDo
 from echo_tasks.ledger import Idempotency, Ledger
 from echo_tasks.messages import JobError, JobResult, JobSpec, JobStatus, Lease, Options, StepOutput
 from echo_tasks.registry import Registry
+from echo_tasks.sessions import Sessions
 
 
 def new_spec(**changes: object) -> JobSpec:
@@ -213,6 +215,27 @@ def test_an_ended_job_takes_no_more_work(ledger: Ledger, spec: JobSpec, broker: 
     assert ledger.cancel(spec.job_id).status is end
     assert Events(broker).append({lease: "late"}) == {lease}
     assert ledger.read(spec.job_id) == ended
+
+
+def test_a_jobs_duration_is_observed_by_whoever_ends_it(ledger: Ledger, broker: redis.Redis, since: Since) -> None:
+    """Once, from its acceptance, by the broker's clock, however it ends."""
+
+    def observed(what: str, status: str) -> float:
+        return since(f"echo_job_duration_seconds_{what}", status=status)
+
+    answered, failed, cancelled, deleted = (let_go(ledger, new_spec()) for _ in range(4))
+    for spec in (answered, failed, cancelled, deleted):
+        long_ago = float(broker.hget(keys.job(spec.job_id), "created_at")) - 100
+        broker.hset(keys.job(spec.job_id), "created_at", f"{long_ago:.6f}")
+    for _ in range(2):
+        ledger.succeed(answered, RESULT)
+        ledger.fail(failed, JobError(reason="x"))
+        ledger.cancel(cancelled.job_id)
+    assert [observed("count", status.value) for status in JobStatus if status.ended] == [1, 1, 1]
+    Sessions(broker, retention_s=600, session_s=600).delete(deleted.session_id)
+    assert observed("count", "cancelled") == 2
+    assert 200 <= observed("sum", "cancelled") < 260
+    assert 100 <= observed("sum", "succeeded") < 160
 
 
 def test_an_unknown_job_is_named(ledger: Ledger) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from measured import Since
 from prometheus_client import REGISTRY
 
 from echo_tasks.errors import DeadlineExceeded, GenerationError
@@ -20,24 +20,6 @@ PATIENCE_S = 30
 GREEDY = Sampling(temperature=0, max_tokens=12)
 PROMPT = "User: What is a tree?\n\nAssistant:"
 PARTS = ("linear", "wkv", "sampling", "overhead")
-
-Since = Callable[..., float]
-
-
-@pytest.fixture
-def since() -> Since:
-    """How much a sample has grown since the test's beginning: `since(name, outcome="stop")`."""
-    before = {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for metric in REGISTRY.collect()
-        for sample in metric.samples
-    }
-
-    def grown(name: str, **labels: str) -> float:
-        now = REGISTRY.get_sample_value(name, labels) or 0.0
-        return now - before.get((name, *sorted(labels.items())), 0.0)
-
-    return grown
 
 
 def test_an_answer_is_counted(engine: Engine, since: Since, tokenizer: Tokenizer) -> None:

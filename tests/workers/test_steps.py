@@ -11,6 +11,7 @@ from concurrent.futures import Future
 
 import pytest
 from celery.exceptions import Reject
+from measured import Since
 from processes import until
 
 from cache.memory import MemoryTier
@@ -168,6 +169,58 @@ def test_the_steps_of_a_job_make_its_answer(bench: Bench) -> None:
     assert job.result is not None
     assert (job.result.response_text, job.result.usage.completion_tokens) == ("Said.", 4)
     assert bench.kept(job_id) == "Said."
+
+
+def test_every_step_and_its_wait_are_measured(bench: Bench, since: Since) -> None:
+    """Each step once, by how it went; the job once, by its end. What has nothing to do is no step."""
+    job_id = bench.job(("memory", "grammar"))
+    bench.engine.error = GenerationError("no")
+    bench.steps.run(job_id, "memory")
+    bench.engine.error = None
+    for step in ("grammar", keys.INTEGRATION, keys.INTEGRATION):
+        bench.steps.run(job_id, step)
+    outcomes = {"memory": "failed", "grammar": "succeeded", keys.INTEGRATION: "succeeded"}
+    for step, outcome in outcomes.items():
+        assert since("echo_step_duration_seconds_count", step=step, outcome=outcome) == 1
+        assert since("echo_step_duration_seconds_sum", step=step, outcome=outcome) > 0
+        assert since("echo_step_queue_wait_seconds_count", step=step) == 1
+        assert 0 < since("echo_step_queue_wait_seconds_sum", step=step) < 60
+    assert since("echo_job_duration_seconds_count", status="succeeded") == 1
+    assert 0 < since("echo_job_duration_seconds_sum", status="succeeded") < 60
+    assert since("echo_jobs_distributed_total") == 1
+
+
+def test_a_step_that_did_not_end_says_why(bench: Bench, since: Since) -> None:
+    """To be tried again, given back, or in vain: its job was cancelled, or another worker has it."""
+
+    def went(outcome: str) -> float:
+        return since("echo_step_duration_seconds_count", step="memory", outcome=outcome)
+
+    bench.engine.error = EngineFull("full")
+    bench.steps.run(bench.job(("memory",)), "memory")
+    assert went("postponed") == 1
+    bench.engine.error = EngineStopped("stopped")
+    stopped_id = bench.job(("memory",))
+    with pytest.raises(Reject):
+        bench.steps.run(stopped_id, "memory")
+    assert went("returned") == 1
+    bench.engine.error = None
+    taken_id = bench.job(("memory",))
+    bench.engine.before_answer = lambda: bench.broker.hset(keys.job(taken_id), "lease:memory", "7")
+    bench.steps.run(taken_id, "memory")
+    assert went("cancelled") == 1
+    ended_id, call = bench.job(("memory",)), Call()
+    calls.enter(call)
+
+    def cancel() -> None:
+        bench.ledger.cancel(ended_id)
+        call.cancelled.set()
+
+    bench.engine.before_answer = cancel
+    bench.steps.run(ended_id, "memory")
+    assert went("cancelled") == 2
+    assert went("succeeded") == went("failed") == 0
+    assert since("echo_job_duration_seconds_count", status="cancelled") == 1
 
 
 def test_a_sessions_next_job_knows_the_last_turn(bench: Bench) -> None:
