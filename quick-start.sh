@@ -13,7 +13,7 @@ usage: ./quick-start.sh COMMAND
   stop             stop the farm; no process is left
   restart          stop, then start
   status           what runs, whether it is ready, and what was restarted
-  logs [process]   the log of all, or of: broker store api worker controller flower
+  logs [process]   the log of all, or of: broker store api worker controller exporter flower
   monitor          show it all, live, in this terminal; with a local Prometheus where one is installed
   scale N          have N workers, and wait until they serve; from MIN_INSTANCES to MAX_INSTANCES
   test [options]   run the tests; options go to pytest

@@ -15,7 +15,7 @@ from echo_tasks.messages import WorkerRecord
 from echo_tasks.registry import Registry
 from echo_tasks.scripts import script
 
-_LANES = [keys.lane(step, priority) for step in keys.STEPS for priority in range(1, keys.HIGHEST + 1)]
+_LANES = [lane for step in keys.STEPS for lane in keys.lanes(step)]
 
 MOST_TIMES_THE_MEDIAN = 2
 """Slots that a worker claims beyond this multiple of what half of all have are not believed."""
@@ -48,7 +48,7 @@ class Observer:
             at, arrived, taken, asked, oldest, ready, held = self._load(
                 keys=[
                     keys.LEASES,
-                    keys.ACCEPTED,
+                    keys.COUNTS,
                     holding.HELD,
                     keys.SCALING_ASKED,
                     *lanes,

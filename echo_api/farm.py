@@ -14,7 +14,6 @@ from cache.collector import CacheCollector
 from cache.memory import MemoryTier
 from cache.tiered import TieredCache
 from echo_api.disk import off_the_loop
-from echo_api.gauges import SessionGauges
 from echo_api.intake import Intake
 from echo_api.response_time import ResponseTime
 from echo_api.values import Values
@@ -95,7 +94,6 @@ class Farm:
         response_time = ResponseTime()
         metrics.register(CacheCollector(assembly.statistics, requests_as="deep_echo_cache_requests"))
         metrics.register(response_time)
-        metrics.register(SessionGauges(sessions))
         return cls(
             settings=settings,
             began=time.monotonic(),

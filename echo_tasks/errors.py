@@ -18,6 +18,9 @@ EchoError
 ├── ScalingRefused           there are as many, or as few, workers as may be, or nobody scales them
 ├── TurnNotKept              a turn that the session has not had yet, or that was trimmed away
 ├── ActuatorError            what starts and drains workers failed, or half succeeded
+├── StepFailed               a step ended with an error: what Celery is told of its task
+│   ├── StepRejected         its request can never be answered
+│   └── StepOverdue          its job's time was over
 └── GenerationError          the engine could not answer one request
     ├── RequestRejected      the request can never be answered: asking again will not help
     ├── DeadlineExceeded     the request was not answered in its time
@@ -178,6 +181,21 @@ class ScalingRefused(EchoError):
     def __init__(self, reason: str, *, is_bound: bool) -> None:
         super().__init__(reason)
         self.is_bound = is_bound
+
+
+class StepFailed(EchoError):
+    """A step ended with an error, which its job's record tells; here is no word of what was asked or answered.
+
+    Celery keeps such errors as they are pickled: they have one argument, their message.
+    """
+
+
+class StepRejected(StepFailed):
+    """The step's request can never be answered."""
+
+
+class StepOverdue(StepFailed):
+    """The time of the step's job was over."""
 
 
 class GenerationError(EchoError):

@@ -62,8 +62,8 @@ def awaiting(membrane: str) -> str:
     return f"{OPEN_JOBS}:{membrane}"
 
 
-ACCEPTED = f"{OPEN_JOBS}:accepted"
-"""Counter: the jobs that were ever accepted. Scripts know it by this form."""
+COUNTS = "echo:counts"
+"""Hash: how many jobs and steps have come and ended, and how, ever since the broker has data (`counts.py`)."""
 
 CONTROLLER = "echo:scaling:controller"
 """String with a time to live: which controller leads."""
@@ -101,9 +101,13 @@ def queue(step: str) -> str:
     return f"echo.{step}"
 
 
+DIRECT = "echo.direct"
+"""What all workers' own queues are together, where queues are told apart by a name."""
+
+
 def direct(node: str) -> str:
     """Queue of a worker alone, for any step; scripts know it by this form (`lua/survey.lua`)."""
-    return f"echo.direct.{node}"
+    return f"{DIRECT}.{node}"
 
 
 def lists(queue: str) -> list[str]:
@@ -121,6 +125,11 @@ def lane(step: str, priority: int) -> str:
     return f"{PUBLISHED}{step}:{priority}"
 
 
+def lanes(step: str) -> list[str]:
+    """The lanes of a step, of all priorities."""
+    return [lane(step, priority) for priority in range(1, HIGHEST + 1)]
+
+
 def direct_lane(node: str) -> str:
     """Sorted set: steps that were published to a worker's own queue and not claimed yet, by when they were."""
     return f"{PUBLISHED}direct:{node}"
@@ -128,7 +137,7 @@ def direct_lane(node: str) -> str:
 
 def of_steps() -> list[str]:
     """All that a script needs to say where a step is, in the order in which `lua/steps.lua` takes it."""
-    return [LEASES, DELAYED, DEADLINES, CLAIMED, TRIALS, PUBLISHED]
+    return [LEASES, DELAYED, DEADLINES, CLAIMED, TRIALS, PUBLISHED, COUNTS]
 
 
 def task(step: str) -> str:

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import redis
 
@@ -55,10 +56,18 @@ class NothingToDo:
     membranes_done: bool = False
 
 
+class Recorded(NamedTuple):
+    """What came of a membrane's output: `is_last` when all are in, and integration may go."""
+
+    is_kept: bool
+    is_last: bool
+
+
 class StepLedger:
     """The steps of the jobs on one broker. Threads and greenlets may share it."""
 
     def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
         self._claim = script(client, "claim")
         self._record = script(client, "record")
         self._renew = script(client, "renew")
@@ -80,20 +89,20 @@ class StepLedger:
         record = dict(zip(fields[::2], fields[1::2], strict=True))
         return _claimed(job_id, step, float(at), published_at, record, asked_at)
 
-    def record(self, lease: Lease, output: StepOutput) -> bool:
-        """Keep a membrane's output; true when all are in, and integration may go. Raises LeaseLost.
+    def record(self, lease: Lease, output: StepOutput) -> Recorded:
+        """Keep a membrane's output. Raises LeaseLost.
 
         It is kept once: a holder who asks again, since the answer was lost, gets the same answer. For a job that has
-        ended it answers false.
+        ended it is not kept.
         """
         with broker_faults():
             reply = self._record(
                 keys=[keys.job(lease.job_id), keys.OPEN_JOBS, *keys.of_steps()],
-                args=[lease.job_id, lease.step, lease.token, output.model_dump_json()],
+                args=[lease.job_id, lease.step, lease.token, output.model_dump_json(), output.outcome],
             )
         if reply == "fenced":
             raise LeaseLost(lease.job_id, lease.step)
-        return bool(reply == "0")
+        return Recorded(is_kept=reply.isdecimal(), is_last=reply == "0")
 
     def renew(self, leases: Sequence[Lease]) -> set[Lease]:
         """Renew leases for LEASE_S from now; returns those that are lost, or whose jobs have ended."""
@@ -109,6 +118,15 @@ class StepLedger:
     def postpone(self, lease: Lease, delay_s: float) -> bool:
         """Give up a step that is to be tried again after a while; false when the lease was lost."""
         return self._give_up(lease, f"{delay_s:.3f}")
+
+    def end_of(self, job_id: str, step: str) -> str | None:
+        """How a step ended that ended with its job: `cancelled` or `failed`; for the first who asks, else None."""
+        field = f"end:{step}"
+        with broker_faults(), self._redis.pipeline() as pipe:
+            pipe.hget(keys.job(job_id), field)
+            pipe.hdel(keys.job(job_id), field)
+            how: str | None = pipe.execute()[0]
+        return how
 
     def _give_up(self, lease: Lease, delay_s: str) -> bool:
         with broker_faults():

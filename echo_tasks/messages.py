@@ -220,9 +220,15 @@ class StepOutput(Stored):
     fields: dict[str, Any] = Field(default_factory=dict)
     error: str | None = None
     rejected: bool = Field(False, description="the error is the request's: asking again will not help")
+    cancelled: bool = Field(False, description="the error is that its task was told to end")
     usage: Usage = Usage()
     node: str = ""
     elapsed_ms: float = 0.0
+
+    @property
+    def outcome(self) -> Literal["succeeded", "failed", "cancelled"]:
+        """How the step ended, in a word."""
+        return "succeeded" if self.error is None else "cancelled" if self.cancelled else "failed"
 
 
 class JobResult(Stored):

@@ -151,7 +151,7 @@ class Settings(BaseModel):
     controller_port: Port = Field(9809, description="its port")
 
     exporter_address: str = Field(
-        "127.0.0.1", min_length=1, description="address that the exporter binds, for its metrics and health"
+        "127.0.0.1", min_length=1, description="address that the exporter binds, for metrics, health and targets"
     )
     exporter_port: Port = Field(9808, description="its port")
     prometheus_port: Port = Field(9090, description="port of the Prometheus that `monitor` runs, on loopback")

@@ -93,7 +93,7 @@ class Answering:
             generation = self._engine.submit(request).result()
         if generation.finish_reason == "cancelled":
             log.info("step cancelled", tokens=len(generation.tokens))
-            return self._failed("cancelled", started)
+            return self._failed("cancelled", started, cancelled=True)
         fields = {**membrane.fields(spec, generation), **prompt.fields}
         return self._output(generation, fields, started)
 
@@ -127,8 +127,9 @@ class Answering:
         """What the step may recall of its session, beside the turns."""
         return self._memories.of([spec.session_id]) if step == "memory" and spec.past.memories else []
 
-    def _failed(self, reason: str, started: float, *, rejected: bool = False) -> StepOutput:
-        return StepOutput(error=reason, rejected=rejected, node=self._node, elapsed_ms=ms_since(started))
+    def _failed(self, reason: str, started: float, *, rejected: bool = False, cancelled: bool = False) -> StepOutput:
+        elapsed_ms = ms_since(started)
+        return StepOutput(error=reason, rejected=rejected, cancelled=cancelled, node=self._node, elapsed_ms=elapsed_ms)
 
     def _fitting(self, prompts: Sequence[Prompt]) -> Prompt:
         """The first of the prompts, which get shorter, that the engine takes; the last one for its refusal."""

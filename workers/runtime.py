@@ -36,6 +36,7 @@ from workers.endpoint import Endpoint
 from workers.engine import Engine
 from workers.heartbeat import Heartbeat
 from workers.leases import Leases
+from workers.outcomes import Told
 from workers.pool import TaskPool
 from workers.reaping import Reaping
 from workers.steps import Steps
@@ -119,24 +120,23 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         writer.start()
         leases.start()
-        tasks.attach(
-            Steps(
-                ledger,
-                Publisher(self._settings.broker, router=routes, patience_s=30),
-                engine,
-                writer,
-                leases,
-                node=worker.hostname,
-                model_id=loaded.model_id,
-                memories=Memories(patient),
-                count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
-                max_deliveries=self._settings.max_retry_attempts,
-                answers=answers,
-                initial_states=self._settings.states_by_step,
-                reads_first_turns=self._settings.lb_strategy == "affinity",  # they come back to this worker
-                served=pace.served,
-            )
+        steps = Steps(
+            ledger,
+            Publisher(self._settings.broker, router=routes, patience_s=30),
+            engine,
+            writer,
+            leases,
+            node=worker.hostname,
+            model_id=loaded.model_id,
+            memories=Memories(patient),
+            count_tokens=lambda text: len(loaded.tokenizer.encode(text)),
+            max_deliveries=self._settings.max_retry_attempts,
+            answers=answers,
+            initial_states=self._settings.states_by_step,
+            reads_first_turns=self._settings.lb_strategy == "affinity",  # they come back to this worker
+            served=pace.served,
         )
+        tasks.attach(Told(steps))
         self._announce()
 
         @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import structlog
 from celery.exceptions import Reject
@@ -26,10 +25,8 @@ from workers.compose import compose
 from workers.engine import Engine
 from workers.leases import Leases
 from workers.membranes.prompt import past_of
+from workers.outcomes import Outcome
 from workers.streams import StreamWriter
-
-Outcome = Literal["succeeded", "failed", "cancelled", "postponed", "returned"]
-"""How a step went, as far as this worker knows; `echo_step_duration_seconds` tells them apart."""
 
 _NO_STATES: Mapping[str, str] = {}
 
@@ -79,18 +76,16 @@ class Steps:
         self._dispatcher = Dispatcher(ledger, publisher, answers)
         self._answering = Answering(ledger, engine, writer, memories, node=node, initial_states=initial_states)
 
-    def run(self, job_id: str, step: str) -> None:
+    def run(self, job_id: str, step: str) -> Outcome:
         """Run a step to its record. Delivered again while it is held or after it was recorded, it does nothing twice.
 
+        The outcome is what the ledger has; that of a step that ended with its job is for the first who finds out.
         Raises Reject, which puts the message back, when the fault is the broker's or this worker's.
         """
         with structlog.contextvars.bound_contextvars(job_id=job_id, step=step):
             try:
                 claim = self._ledger.steps.claim(job_id, step, self._node)
-                if isinstance(claim, Claim):
-                    self._run(claim)
-                else:
-                    self._make_good(job_id, step, claim)
+                return self._run(claim) if isinstance(claim, Claim) else self._make_good(job_id, step, claim)
             except (BrokerUnavailable, EngineStopped) as error:
                 log.warning("step handed back", error=str(error))
                 raise Reject(str(error), requeue=True) from error
@@ -98,36 +93,46 @@ class Steps:
                 log.warning("step was taken over")
             except JobNotFound:
                 log.warning("job is gone")
+            return Outcome.NOTHING
 
-    def _make_good(self, job_id: str, step: str, found: NothingToDo) -> None:
+    def _make_good(self, job_id: str, step: str, found: NothingToDo) -> Outcome:
         """Do what a worker that went no further than its record, or the job's end, has left undone."""
         log.info("nothing to do", reason=found.reason)
         if found.membranes_done and step != keys.INTEGRATION:
             self._publisher.publish(job_id, [keys.INTEGRATION], keys.HIGHEST)
         elif found.reason == "ended":
             self._settle(job_id)
+            return self._end_of(job_id, step)
+        return Outcome.NOTHING
 
-    def _run(self, claim: Claim) -> None:
+    def _end_of(self, job_id: str, step: str) -> Outcome:
+        """How a step ended that ended with its job; nothing where somebody else has told."""
+        how = self._ledger.steps.end_of(job_id, step)
+        return Outcome(how) if how else Outcome.NOTHING
+
+    def _run(self, claim: Claim) -> Outcome:
         """Run a step while its lease lasts; a fault that is not the step's gives the lease back."""
         with (
             structlog.contextvars.bound_contextvars(session_id=claim.spec.session_id),
             self._leases.held(claim, calls.current().cancelled),
         ):
             began = time.monotonic()
-            outcome: Outcome = "failed"
+            word = Outcome.FAILED.word
             if claim.waited_s is not None:
                 STEP_QUEUE_SECONDS.labels(claim.lease.step).observe(claim.waited_s)
             try:
                 outcome = self._perform(claim)
+                word = outcome.word
+                return outcome
             except (LeaseLost, JobNotFound):
-                outcome = "cancelled"
+                word = Outcome.NOTHING.word
                 raise
             except (BrokerUnavailable, EngineStopped):
-                outcome = "returned"
+                word = "returned"
                 self._leases.hand_back(claim.lease)
                 raise
             finally:
-                STEP_SECONDS.labels(claim.lease.step, outcome).observe(time.monotonic() - began)
+                STEP_SECONDS.labels(claim.lease.step, word).observe(time.monotonic() - began)
 
     def _perform(self, claim: Claim) -> Outcome:
         try:
@@ -135,20 +140,19 @@ class Steps:
         except TryAgain as fault:
             delay_s = backoff.delay_s(claim.faults, self._chance())
             log.info("step postponed", delay_s=round(delay_s, 1), faults=claim.faults + 1, error=str(fault))
-            self._ledger.steps.postpone(claim.lease, delay_s)
-            return "postponed"
+            is_held = self._ledger.steps.postpone(claim.lease, delay_s)
+            return Outcome.POSTPONED if is_held else self._end_of(claim.lease.job_id, claim.lease.step)
         except OutOfTime:
-            self._ledger.fail(claim.spec, recovery.overdue(claim.spec.timeout_s), claim.lease)
+            outcome = self._fail(claim, recovery.overdue(claim.spec.timeout_s), Outcome.OVERDUE)
             self._settle(claim.spec.job_id)
-            return "failed"
+            return outcome
 
     def _run_membrane(self, claim: Claim) -> Outcome:
         spec, output = claim.spec, self._answer(claim, {})
-        if self._ledger.steps.record(claim.lease, output):
+        recorded = self._ledger.steps.record(claim.lease, output)
+        if recorded.is_last:
             self._publisher.publish(spec.job_id, [keys.INTEGRATION], spec.priority, spec.session_id)
-        if calls.current().cancelled.is_set():
-            return "cancelled"
-        return "succeeded" if output.error is None else "failed"
+        return Outcome.of(output) if recorded.is_kept else self._end_of(spec.job_id, claim.lease.step)
 
     def _integrate(self, claim: Claim) -> Outcome:
         outcome = self._end(claim)
@@ -177,16 +181,13 @@ class Steps:
         failed = {name: output.error for name, output in outputs.items() if output.error is not None}
         if len(failed) == len(outputs):
             rejected = all(output.rejected for output in outputs.values())
-            self._ledger.fail(
-                spec, JobError(reason="every membrane failed", rejected=rejected, membranes=failed), lease
-            )
-            return "failed"
+            error = JobError(reason="every membrane failed", rejected=rejected, membranes=failed)
+            return self._fail(claim, error, Outcome.REJECTED if rejected else Outcome.FAILED)
         started = time.monotonic()
         output = self._answer(claim, outputs)
         if output.error is not None:
             error = JobError(reason=f"integration failed: {output.error}", rejected=output.rejected, membranes=failed)
-            self._ledger.fail(spec, error, lease)
-            return "failed"
+            return self._fail(claim, error, Outcome.REJECTED if output.rejected else Outcome.FAILED)
         elapsed_ms = 1000 * claim.running_s + ms_since(started)
         said = past_of([Turn(user=spec.input_text, assistant=output.text)]).text
         result = compose(
@@ -202,10 +203,21 @@ class Steps:
             self._answers.keep(spec, result, claim.stamp)
         if not self._ledger.succeed(spec, result, lease):
             log.info("job had ended")
-            return "cancelled"
+            return self._ended_before(claim, Outcome.SUCCEEDED)
         self._read_ahead(spec, result)
         log.info("job answered", elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
-        return "succeeded"
+        return Outcome.SUCCEEDED
+
+    def _fail(self, claim: Claim, error: JobError, outcome: Outcome) -> Outcome:
+        """End the job without an answer; the outcome of the step that does."""
+        return outcome if self._ledger.fail(claim.spec, error, claim.lease) else self._ended_before(claim, outcome)
+
+    def _ended_before(self, claim: Claim, wanted: Outcome) -> Outcome:
+        """The outcome of a step that found its job ended: by another, or by its own hand, of which no answer came."""
+        found = self._end_of(claim.lease.job_id, claim.lease.step)
+        if found is Outcome.NOTHING and self._ledger.read(claim.lease.job_id).status.value == wanted.word:
+            return wanted
+        return found
 
     def _read_ahead(self, spec: JobSpec, result: JobResult) -> None:
         """Have the next turn of a session that goes on find the state after this one."""

@@ -17,6 +17,7 @@ def ports(settings: Settings) -> dict[str, tuple[str, int]]:
         "API_PORT": (settings.api_host, settings.api_port),
         "FLOWER_PORT": (settings.flower_address, settings.flower_port),
         "CONTROLLER_PORT": (settings.controller_address, settings.controller_port),
+        "EXPORTER_PORT": (settings.exporter_address, settings.exporter_port),
     }
     if settings.broker_url is None:
         bound["BROKER_PORT"] = ("127.0.0.1", settings.broker_port)
@@ -37,16 +38,18 @@ def port_problem(settings: Settings) -> str:
 
 
 def readiness(settings: Settings) -> tuple[bool, dict[str, str]]:
-    """Whether the farm is ready by the API's own word, Flower's and the controller's, and each check in a word."""
+    """Whether the farm is ready by the API's own word and those of its other servers, and each check in a word."""
     checks = {"api": "not up"}
     status, body = _get(f"{places.api(settings)}/readyz")
     if status in {200, 503}:
         found = json.loads(body)["checks"]
         checks = {"api": "ok"} | {name: "ok" if check["ok"] else "waiting" for name, check in found.items()}
-    flower, _ = _get(f"{places.flower(settings)}/healthcheck")
-    checks["flower"] = "ok" if flower == 200 else "not up"
-    controller, _ = _get(f"{places.controller(settings)}/health")
-    checks["controller"] = "ok" if controller == 200 else "not up"
+    others = {
+        "flower": f"{places.flower(settings)}/healthcheck",
+        "controller": f"{places.controller(settings)}/health",
+        "exporter": f"{places.exporter(settings)}/health",
+    }
+    checks |= {name: "ok" if _get(url)[0] == 200 else "not up" for name, url in others.items()}
     return set(checks.values()) == {"ok"}, checks
 
 

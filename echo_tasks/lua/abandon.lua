@@ -6,6 +6,7 @@ local s, w = session_at(4), steps_at(10)
 if redis.call('HGET', KEYS[1], 'status') ~= 'queued' then return 0 end
 local key = redis.call('HGET', KEYS[1], 'idempotency')
 if key then redis.call('DEL', key) end
+count(w, 'jobs:abandoned')
 leave_steps(w, KEYS[1], ARGV[1])
 leave(KEYS[1], KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[3])

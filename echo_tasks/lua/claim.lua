@@ -22,6 +22,7 @@ if not record[5] then
   local delivery = redis.call('HINCRBY', KEYS[1], 'deliveries:' .. step, 1)
   redis.call('HSET', KEYS[1], 'lease:' .. step, delivery, 'node:' .. step, ARGV[6], 'call:' .. step, ARGV[7])
   redis.call('ZADD', w.leases, after(at, ARGV[5]), member)
+  if delivery > 1 and redis.call('HDEL', KEYS[1], 'retry:' .. step) == 0 then count(w, 'redelivered:' .. step) end
   local name, is_or_was_direct = lane(KEYS[1], step)
   published = redis.call('ZSCORE', w.published .. name, member)
   if published then redis.call('ZREM', w.published .. name, member) end

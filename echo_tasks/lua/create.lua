@@ -24,7 +24,7 @@ if ARGV[4] ~= '' then
 end
 redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'created_at', at, 'pending', ARGV[3])
 enter(KEYS[1], KEYS[2], ARGV[1], ARGV[12], at)
-redis.call('INCR', KEYS[2] .. ':accepted')
+count(w, 'jobs:accepted')
 redis.call('HSET', KEYS[1], 'priority', ARGV[15])
 if ARGV[16] ~= '' then
   redis.call('HSET', KEYS[1], 'deadline', after(at, ARGV[16]))

@@ -14,7 +14,7 @@ for _, job in ipairs(jobs) do
   local known = redis.call('HMGET', record, 'status', 'created_at')
   if known[1] and not ended(known[1]) then
     emit(events, ARGV[5], 'status', '{"status":"cancelled"}')
-    close(steps_at(8), record, KEYS[7], events, job, 'cancelled', ARGV[6])
+    close(steps_at(8), record, KEYS[7], events, job, 'cancelled', ARGV[6], '')
     redis.call('PUBLISH', ARGV[4], job .. ' end')
     table.insert(cancelled, job)
     table.insert(cancelled, string.format('%.6f', tonumber(at) - tonumber(known[2] or at)))

@@ -16,15 +16,16 @@ if ARGV[12] ~= '' and redis.call('HGET', KEYS[1], 'lease:' .. ARGV[12]) ~= ARGV[
 local s, w, at = session_at(4), steps_at(11), now()
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) end
 emit(KEYS[3], ARGV[8], ARGV[5], ARGV[6])
-close(w, KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[9])
+close(w, KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[9], ARGV[12])
 redis.call('LREM', s.line, 1, ARGV[1])
 look_after_first(w, s.line, after(at, ARGV[16]))
 redis.call('PUBLISH', ARGV[7], ARGV[1] .. ' end')
 if ARGV[14] ~= '' then
-  redis.call('ZADD', KEYS[17], at, ARGV[1])
-  redis.call('HSET', KEYS[18], ARGV[1], ARGV[14])
-  while redis.call('ZCARD', KEYS[17]) > tonumber(ARGV[15]) do
-    redis.call('HDEL', KEYS[18], redis.call('ZPOPMIN', KEYS[17])[1])
+  redis.call('ZADD', KEYS[18], at, ARGV[1])
+  redis.call('HSET', KEYS[19], ARGV[1], ARGV[14])
+  count(w, 'letters')
+  while redis.call('ZCARD', KEYS[18]) > tonumber(ARGV[15]) do
+    redis.call('HDEL', KEYS[19], redis.call('ZPOPMIN', KEYS[18])[1])
   end
 end
 local reply = {'1', ARGV[2], string.format('%.6f', tonumber(at) - tonumber(known[4] or at))}

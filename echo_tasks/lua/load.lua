@@ -1,5 +1,5 @@
 -- What the farm has to do, and who does it. It only reads.
--- KEYS: leased steps, jobs accepted, what workers have taken and not acknowledged, how many workers are asked for, then
+-- KEYS: leased steps, counts, what workers have taken and not acknowledged, how many workers are asked for, then
 --       published steps by lane, then the lists of waiting messages
 -- ARGV: what the keys of records begin with, how many lanes
 -- Returns {time, jobs accepted, messages taken, workers asked for or '', when the oldest waiting step was published or '',
@@ -25,6 +25,6 @@ for node, count in pairs(held) do
   table.insert(flat, count)
 end
 return {
-  at, redis.call('GET', KEYS[2]) or '0', redis.call('HLEN', KEYS[3]), redis.call('GET', KEYS[4]) or '', oldest or '',
-  waiting, flat,
+  at, redis.call('HGET', KEYS[2], 'jobs:accepted') or '0', redis.call('HLEN', KEYS[3]), redis.call('GET', KEYS[4]) or '',
+  oldest or '', waiting, flat,
 }

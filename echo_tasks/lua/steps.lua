@@ -10,9 +10,12 @@
 local function steps_at(first)
   return {
     leases = KEYS[first], delayed = KEYS[first + 1], deadlines = KEYS[first + 2], claimed = KEYS[first + 3],
-    trials = KEYS[first + 4], published = KEYS[first + 5],
+    trials = KEYS[first + 4], published = KEYS[first + 5], counts = KEYS[first + 6],
   }
 end
+
+-- One more of what is counted for as long as the broker keeps its data; the words are those of `echo_tasks/counts.py`.
+local function count(w, what) redis.call('HINCRBY', w.counts, what, 1) end
 
 -- The lane of a step's messages, and the worker whose own it is: `direct:NODE`. All others' are named for the step and
 -- the messages' priority, which is that of the job unless they had to be published again.
@@ -88,9 +91,35 @@ local function leave_steps(w, record, job)
   redis.call('ZREM', w.deadlines, job)
 end
 
--- End an open job: its record, its idempotency key and its events live `retention` seconds more.
-local function close(w, record, open, events, job, status, retention)
+-- Whether a step was let go and is not recorded: it is in one of the three places, or waits for its trial.
+local function is_under_way(w, record, job, step)
+  if redis.call('HEXISTS', record, 'output:' .. step) == 1 then return false end
+  if redis.call('HEXISTS', record, 'lease:' .. step) == 1 then return true end
+  local member = job .. '.' .. step
+  for _, key in ipairs({w.published .. lane(record, step), w.delayed, w.trials}) do
+    if redis.call('ZSCORE', key, member) then return true end
+  end
+  return false
+end
+
+-- Count the steps of a job that end with it: all that are under way, unless it succeeds, and `own`, the step of whoever
+-- ends it. `end:STEP` in the record tells how, to the first who finds out that the step is over.
+local function end_steps(w, record, job, status, own)
+  local function end_one(step)
+    if step ~= own and (status == 'succeeded' or not is_under_way(w, record, job, step)) then return end
+    count(w, 'steps:' .. step .. ':' .. status)
+    if step ~= own then redis.call('HSET', record, 'end:' .. step, status) end
+  end
+  each_membrane(record, end_one)
+  end_one('integration')
+end
+
+-- End an open job, by whoever holds its step `own`, or by another (''): its record, its idempotency key and its events
+-- live `retention` seconds more.
+local function close(w, record, open, events, job, status, retention, own)
   local at = now()
+  end_steps(w, record, job, status, own)
+  count(w, 'jobs:' .. status)
   redis.call('HSET', record, 'status', status, 'finished_at', at)
   leave(record, open, job)
   note_end(open, at)

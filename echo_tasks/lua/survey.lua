@@ -39,7 +39,7 @@ if trial then
   if waits_for_trial(w, ARGV[3] .. job, trial, step) then table.insert(delayed, {job, step}) end
 end
 for i = 9, #ARGV do
-  local key = 10 + 2 * (i - 9)
+  local key = 11 + 2 * (i - 9)
   if redis.call('EXISTS', KEYS[key]) == 1 then
     table.insert(lanes, {ARGV[i], redis.call('LLEN', KEYS[key + 1]), redis.call('HGET', w.claimed, ARGV[i]) or '0'})
   end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from echo_tasks import keys
@@ -15,7 +14,7 @@ TIERS = ("L1", "L2", "L3")
 SERVERS = ("broker", "store")
 
 WORKER_QUEUES = "workers' own"
-"""The name under which the queues of workers alone are added up."""
+"""What the queues of workers alone are called together."""
 
 LATE_S = 4.0
 """A worker whose heartbeat is older has missed one."""
@@ -115,34 +114,15 @@ def view(before: Reading, now: Reading) -> View:
 
 
 def _queues(exporter: Samples) -> list[Queue]:
-    """The queues of the steps in their order, then those of workers alone in one, then any others."""
-    by_name = {what: exporter.by("queue_name", name) for what, name in _OF_QUEUES.items()}
-    names = {name: None for of_one in by_name.values() for name in of_one}
-    direct = [name for name in names if name.startswith(keys.direct(""))]
-    of_steps = {keys.queue(step): step for step in keys.STEPS}
-    others = [name for name in names if name not in of_steps and name not in direct]
-
-    def queue(shown: str, members: Iterable[str]) -> Queue:
-        def found(what: str) -> list[float]:
-            return [by_name[what][name] for name in members if name in by_name[what]]
-
-        oldest = found("oldest")
-        return Queue(shown, _sum(found("waiting")), max(oldest) if oldest else None, _sum(found("in_flight")))
-
-    shown = [queue(step, [name]) for name, step in of_steps.items()]
-    shown += [queue(WORKER_QUEUES, direct)] if direct else []
-    return shown + [queue(name, [name]) for name in others]
-
-
-_OF_QUEUES = {
-    "waiting": "celery_queue_length",
-    "oldest": "echo_queue_oldest_message_age_seconds",
-    "in_flight": "echo_queue_in_flight",
-}
-
-
-def _sum(values: list[float]) -> float | None:
-    return sum(values) if values else None
+    """The queues of the steps in their order, those of workers alone as one if there is anything in it, any others."""
+    waiting = exporter.by("queue_name", "celery_queue_length")
+    oldest = exporter.by("queue_name", "echo_queue_oldest_message_age_seconds")
+    in_flight = exporter.by("queue_name", "echo_queue_in_flight")
+    names = {keys.queue(step): step for step in keys.STEPS}
+    if waiting.get(keys.DIRECT) or in_flight.get(keys.DIRECT):
+        names[keys.DIRECT] = WORKER_QUEUES
+    names |= {name: name for name in waiting if name not in names and name != keys.DIRECT}
+    return [Queue(shown, waiting.get(name), oldest.get(name), in_flight.get(name)) for name, shown in names.items()]
 
 
 def _jobs(before: Reading, now: Reading) -> list[Count]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from processes import free_port
 from test_requests import problem
 
 from echo_api import create_app
@@ -253,16 +252,3 @@ def test_memories_are_consolidated_and_counted(client: FlaskClient, farm: Farm) 
     assert stats["memory_types"] == {"declarative": 3, "procedural": 0, "episodic": 0, "intentional": 0}
     assert stats["uptime_seconds"] >= 0
     assert client.get("/api/sessions/me").json["memory_items"]["declarative"] == 1
-
-
-def test_live_sessions_are_a_metric(client: FlaskClient) -> None:
-    """Under both of the document's names; while the broker is away there is none, and the others stay."""
-    client.post("/api/sessions", json={})
-    text = client.get("/metrics").text
-    assert "deep_echo_active_sessions 1.0" in text
-    assert "cognitive_service_active_sessions 1.0" in text
-    away = create_app(load({"BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"})).test_client()
-    answer = away.get("/metrics")
-    assert answer.status_code == 200
-    assert "active_sessions" not in answer.text
-    assert "echo_http_requests_total" in answer.text

@@ -42,6 +42,8 @@ def test_the_table_holds() -> None:
         ("autoscale/controller.py", "import workers.engine"),
         ("autoscale/decision.py", "import echo_tasks.keys"),
         ("echo_tasks/keys.py", "import autoscale.decision"),
+        ("echo_tasks/keys.py", "import monitoring.exporter.tasks"),
+        ("monitoring/exporter/tasks.py", "import workers.engine"),
         ("echo_tasks/keys.py", "import monitoring.terminal"),
         ("monitoring/terminal/view.py", "import autoscale.decision"),
     ],
@@ -59,7 +61,15 @@ def test_a_forbidden_import_breaks_it(tmp_path: Path, module: str, line: str) ->
 
 
 @pytest.mark.parametrize(
-    "package", ["echo_tasks.celery", "echo_tasks.tasks", "echo_tasks.ledger", "cache.tiered", "autoscale.controller"]
+    "package",
+    [
+        "echo_tasks.celery",
+        "echo_tasks.tasks",
+        "echo_tasks.ledger",
+        "cache.tiered",
+        "autoscale.controller",
+        "monitoring.exporter.__main__",
+    ],
 )
 def test_the_contract_loads_no_torch_and_no_flask(package: str) -> None:
     """What every process imports stays light."""

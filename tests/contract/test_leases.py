@@ -186,6 +186,6 @@ def test_nothing_stays_without_a_time_to_live(yard: Yard) -> None:
     yard.ledger.steps.record(yard.held(spec.job_id), StepOutput(text="m"))
     yard.ledger.succeed(spec, RESULT, yard.held(spec.job_id, keys.INTEGRATION))
     yard.take(), yard.take(keys.INTEGRATION)
-    bounded = {keys.ACCEPTED, keys.CLAIMED, keys.SESSIONS, keys.MEMORY_COUNTS}
+    bounded = {keys.COUNTS, keys.CLAIMED, keys.SESSIONS, keys.MEMORY_COUNTS}
     left = {name for name in yard.broker.scan_iter("echo:*") if yard.broker.ttl(name) == -1}
     assert left <= bounded

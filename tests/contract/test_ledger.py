@@ -150,7 +150,7 @@ def test_the_last_output_releases_integration_once(ledger: Ledger, spec: JobSpec
     """Of three membranes recorded at once, in any order, exactly one is the last."""
     leases = [held(ledger, spec.job_id, membrane) for membrane in keys.MEMBRANES]
     with ThreadPoolExecutor(3) as pool:
-        last = list(pool.map(lambda lease: ledger.steps.record(lease, StepOutput(text=lease.step)), leases))
+        last = list(pool.map(lambda lease: ledger.steps.record(lease, StepOutput(text=lease.step)).is_last, leases))
     assert sorted(last) == [False, False, True]
     claim = ledger.steps.claim(spec.job_id, keys.INTEGRATION)
     assert isinstance(claim, Claim)
@@ -169,8 +169,8 @@ def test_a_second_output_of_a_membrane_is_dropped(ledger: Ledger) -> None:
     """The first writer wins; a caller who asks again, since the answer was lost, gets the same answer."""
     spec = let_go(ledger, new_spec(membranes=["memory"]))
     lease = held(ledger, spec.job_id, "memory")
-    assert ledger.steps.record(lease, StepOutput(text="first")) is True
-    assert ledger.steps.record(lease, StepOutput(text="second")) is True
+    assert ledger.steps.record(lease, StepOutput(text="first")) == (True, True)
+    assert ledger.steps.record(lease, StepOutput(text="second")) == (True, True)
     claim = ledger.steps.claim(spec.job_id, keys.INTEGRATION)
     assert isinstance(claim, Claim)
     assert claim.outputs["memory"].text == "first"
@@ -210,7 +210,7 @@ def test_an_ended_job_takes_no_more_work(ledger: Ledger, spec: JobSpec, broker: 
     }[end]()
     ended = ledger.read(spec.job_id)
     assert ledger.steps.claim(spec.job_id, "memory") == NothingToDo("ended")
-    assert ledger.steps.record(lease, StepOutput()) is False
+    assert ledger.steps.record(lease, StepOutput()) == (False, False)
     assert ledger.succeed(spec, RESULT) is False
     assert ledger.cancel(spec.job_id).status is end
     assert Events(broker).append({lease: "late"}) == {lease}

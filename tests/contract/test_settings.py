@@ -101,6 +101,7 @@ def test_every_bad_value_is_named() -> None:
         ("-m", "echo_tasks.local.keep", "api", "true"),
         ("-m", "echo_tasks.local.crew", "worker", "true"),
         ("-m", "autoscale"),
+        ("-m", "monitoring.exporter"),
         ("-m", "echo_tasks.local.control", "start"),
     ],
 )

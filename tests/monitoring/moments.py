@@ -15,13 +15,11 @@ celery_queue_length{{queue_name="echo.integration"}} 0.0
 celery_queue_length{{queue_name="echo.memory"}} 12.0
 celery_queue_length{{queue_name="echo.reasoning"}} 3.0
 celery_queue_length{{queue_name="echo.grammar"}} 0.0
-celery_queue_length{{queue_name="echo.direct.worker1@one"}} 2.0
-celery_queue_length{{queue_name="echo.direct.worker2@one"}} 5.0
+celery_queue_length{{queue_name="echo.direct"}} 7.0
 celery_queue_length{{queue_name="bulk"}} 1.0
 # TYPE echo_queue_oldest_message_age_seconds gauge
 echo_queue_oldest_message_age_seconds{{queue_name="echo.memory"}} 3.25
-echo_queue_oldest_message_age_seconds{{queue_name="echo.direct.worker1@one"}} 1.0
-echo_queue_oldest_message_age_seconds{{queue_name="echo.direct.worker2@one"}} 90.0
+echo_queue_oldest_message_age_seconds{{queue_name="echo.direct"}} 90.0
 # TYPE echo_queue_in_flight gauge
 echo_queue_in_flight{{queue_name="echo.memory"}} 8.0
 echo_queue_in_flight{{queue_name="echo.integration"}} 4.0

@@ -35,7 +35,7 @@ def test_garbage_is_no_exposition() -> None:
 
 
 def test_queues_come_in_the_order_of_a_jobs_life_and_those_of_workers_as_one() -> None:
-    """The longest wait of the workers' own counts; a queue of somebody else's comes last."""
+    """A queue of somebody else's comes last."""
     assert view(BEFORE, AFTER).queues == [
         Queue("memory", 12, 3.25, 8),
         Queue("reasoning", 3, None, None),
@@ -44,6 +44,13 @@ def test_queues_come_in_the_order_of_a_jobs_life_and_those_of_workers_as_one() -
         Queue("workers' own", 7, 90, None),
         Queue("bulk", 1, None, None),
     ]
+
+
+def test_the_queues_of_workers_are_left_out_while_nothing_is_in_them() -> None:
+    """Most farms let workers take from what they share."""
+    text = EXPORTER.format(accepted=1, succeeded=1).replace('"echo.direct"} 7.0', '"echo.direct"} 0.0')
+    shown = view(BEFORE, replace(AFTER, exporter=Samples.parsed(text))).queues
+    assert [queue.name for queue in shown] == ["memory", "reasoning", "grammar", "integration", "bulk"]
 
 
 def test_jobs_have_rates_of_the_time_between_the_readings() -> None:

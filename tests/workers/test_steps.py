@@ -469,8 +469,8 @@ def test_a_lost_reply_of_the_last_record_still_releases_integration(bench: Bench
     """A record that is repeated, since its answer was lost, answers as the first one did."""
     job_id = bench.job(("memory",))
     lease = bench.held(job_id, "memory").lease
-    assert bench.ledger.steps.record(lease, StepOutput(text="m")) is True
-    assert bench.ledger.steps.record(lease, StepOutput(text="m")) is True
+    assert bench.ledger.steps.record(lease, StepOutput(text="m")).is_last
+    assert bench.ledger.steps.record(lease, StepOutput(text="m")).is_last
 
 
 def test_a_job_that_is_gone_is_no_error(bench: Bench) -> None:

@@ -1,0 +1,1 @@
+"""What Prometheus is told of Celery and of the farm as a whole."""
