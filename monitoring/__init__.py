@@ -1,1 +1,1 @@
-"""What shows the farm: to Prometheus, and in a terminal."""
+"""Seeing the farm: what Prometheus and Grafana need, and a terminal."""

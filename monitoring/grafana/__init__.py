@@ -1,0 +1,1 @@
+"""Dashboards, described in `boards/*.toml` and drawn as Grafana's JSON."""
