@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,12 +56,13 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         settings = load(SETTINGS | {"ECHO_VAR": f"{folder}/var"})
-        with farm(Path(folder), SETTINGS) as site, local_prometheus.running(settings), _load(site):
+        site = Site(settings.api_port, settings.broker)
+        with farm(Path(folder), SETTINGS), local_prometheus.running(settings), _load(site):
             time.sleep(LOAD_S)
             _terminal(browser, settings, Path(folder))
             flower = places.flower(settings)
-            _page(browser, f"{flower}/workers", IMAGES / "flower-workers.png", 1280, 420)
-            _page(browser, f"{flower}/tasks", IMAGES / "flower-tasks.png", 1280, 720)
+            _page(browser, f"{flower}/workers", IMAGES / "flower-workers.png", 1280, 540)
+            _page(browser, f"{flower}/tasks", IMAGES / "flower-tasks.png", 1280, 620)
 
 
 @contextmanager
@@ -101,8 +103,10 @@ def _terminal(browser: str, settings: Settings, folder: Path) -> None:
     at = f"{time.strftime('%H:%M:%S')} (q ends)"
     console.print(draw(view(before, now), pages(settings, now, ""), at, COLUMNS, ROWS))
     drawn = folder / "monitor.svg"
-    drawn.write_text(console.export_svg(title="./quick-start.sh monitor", font_aspect_ratio=0.6))
-    _page(browser, drawn.as_uri(), IMAGES / "monitor.png", 1240, 820)
+    text = console.export_svg(title="./quick-start.sh monitor", font_aspect_ratio=0.6)
+    drawn.write_text(text)
+    width, height = re.search(r'viewBox="0 0 (\d+)[\d.]* (\d+)', text).groups()  # type: ignore[union-attr]
+    _page(browser, drawn.as_uri(), IMAGES / "monitor.png", int(width), int(height))
 
 
 def _page(browser: str, url: str, picture: Path, width: int, height: int) -> None:

@@ -131,7 +131,7 @@ def _in_sum(workers: list[Worker] | None) -> str:
         return "no workers" if workers is not None else ""
     busy, slots = sum(worker.busy for worker in workers), sum(worker.slots for worker in workers)
     speed = amounts.per_second(sum(worker.tokens_per_s for worker in workers))
-    return f"{len(workers)} workers, {busy} of {slots} slots, {speed} tokens/s"
+    return f"{len(workers)} worker{'s' if len(workers) > 1 else ''}, {busy} of {slots} slots, {speed} tokens/s"
 
 
 def _ratios(view: View) -> Table:
@@ -152,7 +152,7 @@ def _scaling(state: ScalingState | None, events: Sequence[ScalingEvent]) -> Grou
         heading.append(f" {switched}{state.desired} wanted, {state.least} to {state.most}", style="not bold default")
         lines = [
             _line(f"{state.serving} serving, {state.starting} starting, {state.draining} draining"),
-            _line(f"{amounts.share(state.utilisation)} of slots wanted: {state.reason}"),
+            _line(f"{amounts.share(state.utilisation)} of slots wanted: {_reason(state.reason)}"),
         ]
         lines += [_line(f"{state.actuator}: {state.fault}", BAD)] if state.fault else []
     return Group(heading, *lines, *(_line(_event(event), FAINT) for event in events))
@@ -160,7 +160,11 @@ def _scaling(state: ScalingState | None, events: Sequence[ScalingEvent]) -> Grou
 
 def _event(event: ScalingEvent) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(event.at))
-    return f"{at} {event.current} → {event.desired} {event.error or event.reason}"
+    return f"{at} {event.current} → {event.desired} {event.error or _reason(event.reason)}"
+
+
+def _reason(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _servers(servers: Sequence[Server]) -> Table:
