@@ -14,6 +14,7 @@ usage: ./quick-start.sh COMMAND
   restart          stop, then start
   status           what runs, whether it is ready, and what was restarted
   logs [process]   the log of all, or of: broker store api worker controller exporter flower
+  monitor          show it all, live, in this terminal; with a local Prometheus where one is installed
   scale N          have N workers, and wait until they serve; from MIN_INSTANCES to MAX_INSTANCES
   test [options]   run the tests; options go to pytest
   help             this text
@@ -69,6 +70,7 @@ case $command in
       exit
     fi
     in_venv echo_tasks.local.control "$command" "$@" ;;
+  monitor) install; in_venv monitoring.terminal "$@" ;;
   test) install test; in_venv pytest "$@" ;;
   help | -h | --help) usage ;;
   *) echo "quick-start: unknown command '$command'" >&2; usage >&2; exit 2 ;;

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from typing import Any
 
 from celery import Celery, signals
 
-from echo_tasks import logs, transport
+from echo_tasks import commands, logs, transport
 from echo_tasks.settings import current
 
 transport.install()
-
-# Flower's own default is every interface; a variable that is set already wins.
-os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
 
 app = Celery(
     "echo_tasks",
@@ -29,6 +25,8 @@ app.steps["worker"].add("workers.runtime:Runtime")
 app.steps["consumer"].update(
     {"workers.visibility:Visibility", "workers.watchdog:Watchdog", "workers.farewell:Farewell"}
 )
+
+app.user_options["preload"].add(commands.preparation())
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]

@@ -10,7 +10,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from echo_tasks import addresses, keys
 from echo_tasks.errors import SettingsError, exit_misconfigured
@@ -36,12 +45,21 @@ def _for_traces(url: str) -> str:
     return url
 
 
+def _path_prefix(text: str) -> str:
+    prefix = text.strip("/")
+    if not re.fullmatch(r"[\w~-][\w.~-]*(/[\w~-][\w.~-]*)*", prefix, re.ASCII):
+        raise ValueError("the beginning of a URL's path is expected, as in tools/flower")
+    return prefix
+
+
 MOST_SLOTS = 1024
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 ServerUrl = Annotated[str, AfterValidator(addresses.checked)]
 StatesByStep = Annotated[str, AfterValidator(_states_by_step)]
 TraceEndpoint = Annotated[str, Field(pattern=r"^https?://[^/]"), AfterValidator(_for_traces)]
+PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
 
 
 class Settings(BaseModel):
@@ -79,6 +97,40 @@ class Settings(BaseModel):
     api_port: Port = Field(8000, description="port of the API")
     flower_address: str = Field("127.0.0.1", min_length=1, description="address that Flower binds")
     flower_port: Port = Field(5555, description="port of Flower")
+    flower_url_prefix: PathPrefix | None = Field(
+        None, description="beginning of the paths of Flower's pages behind a proxy; unset: none"
+    )
+    flower_read_only: bool = Field(False, description="whether Flower shows all and controls nothing")
+    flower_basic_auth: Secret | None = Field(
+        None, description="who may use Flower: user:password, several with commas between; unset: see the next"
+    )
+    flower_basic_auth_file: Path | None = Field(
+        None, description="file of such, one a line; with neither, whoever reaches Flower sees all, and its API is off"
+    )
+    flower_auth: str | None = Field(
+        None, description="e-mail address that may log in to Flower by OAuth; several: with bars between, or .*@domain"
+    )
+    flower_auth_provider: str | None = Field(
+        None, description="Flower's handler of that, as in flower.views.auth.GithubLoginHandler"
+    )
+    flower_oauth2_key: str | None = Field(None, description="Flower's id at the OAuth provider")
+    flower_oauth2_secret: Secret | None = Field(None, description="its secret there")
+    flower_oauth2_secret_file: Path | None = Field(None, description="file of that secret, instead")
+    flower_oauth2_redirect_uri: str | None = Field(
+        None, description="URL of Flower's page /login, to which the provider sends people back"
+    )
+    flower_persistent: bool = Field(True, description="keep what Flower knows of tasks and workers on disk")
+    flower_db: Path | None = Field(
+        None, description="file of that, a pickle: nobody else may write there; unset: flower/history in ECHO_VAR"
+    )
+    flower_state_save_interval: int = Field(
+        60_000, ge=0, description="milliseconds after which it is saved again; 0: only when Flower stops"
+    )
+    flower_max_tasks: int = Field(10_000, ge=1, description="tasks that Flower remembers, the latest")
+    flower_max_workers: int = Field(1000, ge=1, description="workers that Flower remembers")
+    flower_purge_offline_workers: int = Field(
+        600, ge=1, description="seconds after which Flower forgets a worker that is gone"
+    )
 
     auto_scaling_enabled: bool = Field(
         True, description="have as many workers as the load needs; false: as many as were asked for, within the bounds"
@@ -115,6 +167,7 @@ class Settings(BaseModel):
         "127.0.0.1", min_length=1, description="address that the exporter binds, for metrics, health and targets"
     )
     exporter_port: Port = Field(9808, description="its port")
+    prometheus_port: Port = Field(9090, description="port of the Prometheus that `monitor` runs, on loopback")
 
     docker_host: Annotated[str, Field(pattern=r"^(unix|tcp|https?|ssh)://.")] | None = Field(
         None, description="Docker Engine that runs the workers' containers; unset: unix:///var/run/docker.sock"
@@ -298,6 +351,11 @@ class Settings(BaseModel):
         return self.echo_var / "cache"
 
     @property
+    def flower_history(self) -> Path:
+        """File of what Flower knows."""
+        return self.flower_db or self.echo_var / "flower" / "history"
+
+    @property
     def states_by_step(self) -> dict[str, str]:
         """The names of the initial states that steps begin in, by step."""
         pairs = (pair.partition("=") for pair in self.echo_membrane_states.split(",") if pair.strip())
@@ -354,11 +412,14 @@ def default_of(name: str) -> str:
     return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting's value may be told to nobody."""
+    return bool(_schema(name).get("format") == "password")
+
+
 def allowed(name: str) -> str:
     """What a setting may be, in words."""
-    schema = Settings.model_json_schema()["properties"][name]
-    if "anyOf" in schema:
-        schema = next(choice for choice in schema["anyOf"] if choice.get("type") != "null")
+    schema = _schema(name)
     if "enum" in schema:
         return " or ".join(schema["enum"])
     kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}[
@@ -378,10 +439,17 @@ def allowed(name: str) -> str:
     return kind
 
 
+def _schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a setting, where it is set."""
+    schema: dict[str, Any] = Settings.model_json_schema()["properties"][name]
+    return next((choice for choice in schema.get("anyOf", []) if choice.get("type") != "null"), schema)
+
+
 def _problem(problem: Any, given: Mapping[str, str]) -> str:
     name, reason = str(problem["loc"][0]), problem["msg"]
+    value = "***" if is_secret(name) else redacted(given.get(name, default_of(name)))
     return (
-        f"{name.upper()}={redacted(given.get(name, default_of(name)))!r} is not allowed "
+        f"{name.upper()}={value!r} is not allowed "
         f"({reason[:1].lower()}{reason[1:]}); "
         f"allowed: {allowed(name)}; it is: {Settings.model_fields[name].description}"
     )

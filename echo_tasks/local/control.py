@@ -11,13 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
-from honcho import environ
 
-from echo_tasks.errors import SettingsError, exit_misconfigured
-from echo_tasks.local import logfile, readiness, restarts, scale
+from echo_tasks.local import dotenv, logfile, readiness, restarts, scale
 from echo_tasks.settings import Settings, current
 
 MARK = "ECHO_FARM"
@@ -205,11 +202,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in _VERBS or not least <= len(arguments) <= most:
         print(f"usage: python -m echo_tasks.local.control {'|'.join(_VERBS)} [process | number]", file=sys.stderr)
         return 2
-    if (dotenv := Path(".env")).is_file():
-        try:
-            os.environ.update(environ.parse(dotenv.read_text()))  # as honcho itself will read it
-        except ValueError as error:
-            exit_misconfigured(SettingsError([f"{dotenv.resolve()} is not lines of NAME=value: {error}"]))
+    dotenv.read()
     return _VERBS[arguments[0]](current(), *arguments[1:])
 
 

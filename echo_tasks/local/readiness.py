@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 
+from echo_tasks.local import places
 from echo_tasks.local.servers import port_is_free
 from echo_tasks.settings import Settings
 
@@ -39,16 +40,16 @@ def port_problem(settings: Settings) -> str:
 def readiness(settings: Settings) -> tuple[bool, dict[str, str]]:
     """Whether the farm is ready by the API's own word and those of its other servers, and each check in a word."""
     checks = {"api": "not up"}
-    status, body = _get(f"http://{_reachable(settings.api_host)}:{settings.api_port}/readyz")
+    status, body = _get(f"{places.api(settings)}/readyz")
     if status in {200, 503}:
         found = json.loads(body)["checks"]
         checks = {"api": "ok"} | {name: "ok" if check["ok"] else "waiting" for name, check in found.items()}
-    flower, _ = _get(f"http://{_reachable(settings.flower_address)}:{settings.flower_port}/healthcheck")
-    checks["flower"] = "ok" if flower == 200 else "not up"
-    controller, _ = _get(f"http://{_reachable(settings.controller_address)}:{settings.controller_port}/health")
-    checks["controller"] = "ok" if controller == 200 else "not up"
-    exporter, _ = _get(f"http://{_reachable(settings.exporter_address)}:{settings.exporter_port}/health")
-    checks["exporter"] = "ok" if exporter == 200 else "not up"
+    others = {
+        "flower": f"{places.flower(settings)}/healthcheck",
+        "controller": f"{places.controller(settings)}/health",
+        "exporter": f"{places.exporter(settings)}/health",
+    }
+    checks |= {name: "ok" if _get(url)[0] == 200 else "not up" for name, url in others.items()}
     return set(checks.values()) == {"ok"}, checks
 
 
@@ -64,21 +65,16 @@ def _get(url: str) -> tuple[int, bytes]:
 
 
 def print_access_points(settings: Settings) -> None:
-    api = f"http://{_reachable(settings.api_host)}:{settings.api_port}"
+    api = places.api(settings)
     print(f"""
 The farm is ready.
   API       {api}/api/jobs
   OpenAPI   {api}/openapi/swagger
   Health    {api}/health
   Metrics   {api}/metrics
-  Flower    http://{_reachable(settings.flower_address)}:{settings.flower_port}
+  Flower    {places.flower(settings)}
 
 Try:
   curl -s {api}/api/cognitive/process -H 'Content-Type: application/json' \\
        -d '{{"input_text":"What is two plus three?"}}'
 """)
-
-
-def _reachable(host: str) -> str:
-    """The address under which a client on this machine finds what is bound to `host`."""
-    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound

@@ -44,6 +44,8 @@ def test_the_table_holds() -> None:
         ("echo_tasks/keys.py", "import autoscale.decision"),
         ("echo_tasks/keys.py", "import monitoring.exporter.tasks"),
         ("monitoring/exporter/tasks.py", "import workers.engine"),
+        ("echo_tasks/keys.py", "import monitoring.terminal"),
+        ("monitoring/terminal/view.py", "import autoscale.decision"),
     ],
 )
 def test_a_forbidden_import_breaks_it(tmp_path: Path, module: str, line: str) -> None:

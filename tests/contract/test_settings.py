@@ -48,6 +48,9 @@ def test_an_empty_variable_is_unset() -> None:
         ("SCALE_DOWN_THRESHOLD", "nan", "from 0 to 1"),
         ("MIN_INSTANCES", "0", "from 1 to 1000"),
         ("SCALE_ACTUATOR", "fleet", "processes or docker or kubernetes or none"),
+        ("FLOWER_URL_PREFIX", "tools flower", "as in tools/flower"),
+        ("FLOWER_PERSISTENT", "perhaps", "true or false"),
+        ("FLOWER_MAX_TASKS", "0", "from 1"),
     ],
 )
 def test_a_bad_value_names_variable_value_and_what_is_allowed(variable: str, value: str, allowed: str) -> None:
@@ -91,6 +94,8 @@ def test_every_bad_value_is_named() -> None:
     [
         ("-m", "celery", "-A", "echo_tasks", "worker"),
         ("-m", "celery", "-A", "echo_tasks", "flower"),
+        ("-m", "celery", "-A", "echo_tasks", "inspect", "ping"),
+        ("-m", "monitoring.terminal", "--once"),
         ("-m", "gunicorn", "-c", "python:echo_api.server", "echo_api:create_app()"),
         ("-m", "echo_tasks.local.servers", "broker"),
         ("-m", "echo_tasks.local.keep", "api", "true"),
@@ -111,7 +116,7 @@ def test_no_program_starts_with_a_bad_setting(program: tuple[str, ...], tmp_path
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:
     """The table of the README and the code say the same."""
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.M)
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", (ROOT / "README.md").read_text(), re.M)
     documented = {name: (default, allowed, meaning) for name, default, allowed, meaning in rows}
     assert documented == {
         name.upper(): (
