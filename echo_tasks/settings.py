@@ -196,7 +196,7 @@ class Settings(BaseModel):
         0,
         ge=0,
         le=65535,
-        description="its port, where there is one worker alone; 0: a free one, which the worker's record names",
+        description="its port, for one worker alone; 0: a free one, which the worker's record names",
     )
 
     lb_strategy: Literal["shared", "round_robin", "least_connections", "weighted", "affinity"] = Field(

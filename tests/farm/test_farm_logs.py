@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
 TOWN = "Brimtak"
 """What is told, remembered, asked for and answered: a name that nothing else has."""
 
-SECRET = "of-flowers-cookies"
+SECRET = "of-flowers-cookies"  # noqa: S105 - no password
 
 ASKED = [f"My name is Zorla. I live in {TOWN}.", "Where do I live?", f"Correct this: she live in {TOWN}"]
 
