@@ -39,6 +39,7 @@ def _log_in_our_form(loglevel: int | None = None, **_: Any) -> None:
 def _log_in_our_form_from_the_start(**_: Any) -> None:
     """Flower sends no other signal; a worker's level comes with the one above."""
     logs.configure()
+    logging.getLogger("flower.command").setLevel(logging.INFO)  # below, it tells its secrets
 
 
 @signals.celeryd_init.connect  # type: ignore[untyped-decorator]

@@ -25,7 +25,7 @@ _sources: list[Fields] = []
 
 def _add_sources(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     for source in _sources:
-        event |= source()
+        event.update(source())
     return event
 
 
@@ -33,7 +33,10 @@ def _add_task(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.t
     """Celery's own words about a task name it by its message's id, which is the job's and the step."""
     told = getattr(event.get("_record"), "data", None)
     named = re.fullmatch(r"(\w+)\.(\w+)", str(told.get("id"))) if isinstance(told, dict) else None
-    return {"job_id": named[1], "step": named[2]} | event if named else event
+    if named:
+        event.setdefault("job_id", named[1])
+        event.setdefault("step", named[2])
+    return event
 
 
 _STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)

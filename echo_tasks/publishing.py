@@ -14,7 +14,7 @@ from echo_tasks.celery import app
 from echo_tasks.connections import reason_of
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.router import Router
-from echo_tasks.tracing import NO_TRACE, Trace
+from echo_tasks.tracing import NO_TRACE, Trace, Value
 
 _LINE_S = 10
 """How long a caller stands in line for one of the pool's producers, when very many publish at once."""
@@ -64,7 +64,7 @@ class Publisher:
         After a fault some of the steps may be on their queues, or be there twice: a step may be published
         any number of times, its task runs once.
         """
-        told = {
+        told: dict[str, Value] = {
             "messaging.system": "celery",
             "messaging.batch.message_count": len(steps),
             "echo.job_id": job_id,

@@ -11,17 +11,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 from echo_tasks import logs
 from echo_tasks.settings import Settings
-from echo_tasks.tracing.spans import HEADERS, NO_SPAN, NO_TRACE, Kind, NoTracer, Span, Trace, Tracer, Value
+from echo_tasks.tracing.spans import HEADERS, NO_SPAN, NO_TRACE, Headers, Kind, NoTracer, Span, Trace, Tracer, Value
 
 __all__ = [
     "NO_SPAN",
     "NO_TRACE",
     "Span",
     "Trace",
+    "Value",
     "active",
     "carried",
     "current",
@@ -80,9 +80,9 @@ def linking(name: str, spans: Sequence[Span], *, attributes: Mapping[str, Value]
     _tracer.linking(name, spans, attributes, began_ns, ended_ns)
 
 
-def carried(headers: Mapping[str, Any]) -> Trace:
+def carried(headers: Headers) -> Trace:
     """The place that headers carry, of a request or of a message."""
-    return {name: headers[name] for name in HEADERS if name in headers}
+    return {name: value for name in HEADERS if (value := headers.get(name)) is not None}
 
 
 def active() -> Span:

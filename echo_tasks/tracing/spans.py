@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Kind = Literal["server", "producer", "consumer", "internal"]
 
@@ -18,6 +18,12 @@ Value = str | bool | int | float | None
 HEADERS = ("traceparent", "tracestate")
 
 NO_TRACE: Trace = MappingProxyType({})
+
+
+class Headers(Protocol):
+    """What a request or a message carries by name, whatever the case of the name is."""
+
+    def get(self, name: str, /) -> Any: ...
 
 
 class Span(Protocol):

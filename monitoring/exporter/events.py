@@ -88,11 +88,10 @@ class EventStream:
     def _listen(self) -> None:
         """Hear events until the end. Raises whatever ends that before."""
         with app.connection_for_read(self._url) as connection:
-            connection.connect()
-            receiver = app.events.Receiver(connection.default_channel)
-            with Consumer(
-                connection.default_channel, [receiver.queue], on_message=self._message, no_ack=True, accept=["json"]
-            ):
+            connection.ensure_connection(max_retries=1, interval_start=0)  # waiting is ours
+            channel = connection.default_channel
+            queue = app.events.Receiver(channel).queue
+            with Consumer(channel, [queue], on_message=self._message, no_ack=True, accept=["json"]):
                 self._tell(is_heard=True)
                 self._drain(connection)
 

@@ -15,6 +15,8 @@ pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
 TOWN = "Brimtak"
 """What is told, remembered, asked for and answered: a name that nothing else has."""
 
+SECRET = "of-flowers-cookies"  # noqa: S105 - no password
+
 ASKED = [f"My name is Zorla. I live in {TOWN}.", "Where do I live?", f"Correct this: she live in {TOWN}"]
 
 
@@ -34,6 +36,7 @@ def test_texts_are_in_no_log_and_no_trace_unless_the_setting_says_so(tmp_path: P
                 "LOG_FORMAT": "json",
                 "LOG_TEXT": str(lets_in).lower(),
                 "ECHO_MAX_PROMPT_TOKENS": "512",
+                "FLOWER_COOKIE_SECRET": SECRET,
                 "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
                 "OTEL_TRACES_SAMPLER_ARG": "1",
             },
@@ -59,6 +62,7 @@ def test_texts_are_in_no_log_and_no_trace_unless_the_setting_says_so(tmp_path: P
                 running.stop()
         told = {name: events(running) for name, running in processes.items()}
         assert all(told.values())
+        assert SECRET not in flower.text()
         assert any(TOWN.encode() in body for body in collector.bodies) is lets_in
         assert {name for name, running in processes.items() if TOWN in running.text()} == (
             {"worker"} if lets_in else set()
