@@ -24,7 +24,9 @@ app = Celery(
 
 # Named, not imported: only a worker resolves the name, so that the API and Flower load no torch.
 app.steps["worker"].add("workers.runtime:Runtime")
-app.steps["consumer"].update({"workers.visibility:Visibility", "workers.watchdog:Watchdog"})
+app.steps["consumer"].update(
+    {"workers.visibility:Visibility", "workers.watchdog:Watchdog", "workers.farewell:Farewell"}
+)
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]

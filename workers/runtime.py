@@ -112,7 +112,6 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         assembly.start()
         prefixes.start()
         engine.start()
-        self._tell_of_model(worker)
         self._endpoint.start(
             cache=CacheCollector(assembly.statistics),
             is_alive=lambda: engine.is_alive,
@@ -137,7 +136,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             served=pace.served,
         )
         tasks.attach(Told(steps))
-        self._announce()
+        self._announce(worker)
 
         @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
         def ready(**_: Any) -> None:
@@ -195,13 +194,10 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     def _capacity(self, worker: Any) -> int:
         return min(autoscaler.capacity(worker), self._model.rwkv.slots.count)
 
-    def _tell_of_model(self, worker: Any) -> None:
-        device, dtype = self._model.rwkv.device.type, self._settings.echo_dtype
+    def _announce(self, worker: Any) -> None:
+        shape, dtype, device = self._model.rwkv.shape, self._settings.echo_dtype, self._model.rwkv.device.type
         MODEL_INFO.labels(self._model.name, self._model.model_id, dtype, device, __version__).set(1)
         ENGINE_SLOTS.set_function(lambda: self._capacity(worker))
-
-    def _announce(self) -> None:
-        shape = self._model.rwkv.shape
         log.info(
             "model loaded",
             model=self._model.name,
@@ -209,7 +205,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             layers=shape.layers,
             width=shape.width,
             vocabulary=shape.vocabulary,
-            dtype=self._settings.echo_dtype,
+            dtype=dtype,
         )
 
 
