@@ -1,1 +1,1 @@
-"""Seeing the farm: what Prometheus and Grafana need, and a terminal."""
+"""What shows the farm: to Prometheus, and in a terminal."""

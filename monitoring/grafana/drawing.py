@@ -132,7 +132,7 @@ def _target(panel: Panel, place: int, legend: str) -> Json:
 
 
 def _defaults(panel: Panel) -> Json:
-    steps = [{"color": "green", "value": None}]
+    steps: list[Json] = [{"color": "green", "value": None}]
     steps += [{"color": colour, "value": value} for colour, value in panel.thresholds.items()]
     defaults: Json = {
         "unit": panel.unit,

@@ -19,7 +19,7 @@ from watched import Prometheus
 pytestmark = [pytest.mark.farm, watched.needed, pytest.mark.timeout(400)]
 
 SIGNALS = {"arrival_rate": 2.0, "latency": 1.0, "hit_ratio": 0.5}
-DAYS = 4
+DAYS = 7
 
 
 def load(site: Site, number: int) -> None:
@@ -36,6 +36,9 @@ def load(site: Site, number: int) -> None:
     if unwanted.status == 202:
         site.request("DELETE", unwanted.headers["Location"])
         site.get(f"{unwanted.headers['Location']}/events")
+    site.post("/api/cache/watched", {"value": number})
+    for key in ("watched", "watched", "nothing"):
+        site.get(f"/api/cache/{key}")
     site.get("/api/services")
     site.get("/api/jobs/nobody")
 
@@ -62,15 +65,17 @@ def under_load(site: Site) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Prometheus]:
-    """Prometheus, with four days behind it, beside a farm of two workers that has work to do."""
+    """Prometheus, with a week behind it, beside a farm of two workers that has work to do."""
     folder = tmp_path_factory.mktemp("watched")
     env = {"ECHO_SLOTS": "4", "ECHO_MODEL": str(talkative), "SCALE_ACTUATOR": "none", "LB_STRATEGY": "round_robin"}
-    site = Site(folder, env | {"EXPORTER_PORT": str(free_port()), "MAX_CONCURRENT_SESSIONS": "1000"})
-    node = free_port()
+    env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"  # nobody: spans are dropped and counted
+    site = Site(folder, env)
+    node, own = free_port(), free_port()
     data = folder / "data"
     config = watched.configuration(
         folder,
         {
+            "127.0.0.1:9090": f"127.0.0.1:{own}",
             "127.0.0.1:9100": f"127.0.0.1:{node}",
             "127.0.0.1:8000": f"127.0.0.1:{site.env['API_PORT']}",
             "127.0.0.1:9808": f"127.0.0.1:{site.env['EXPORTER_PORT']}",
@@ -96,13 +101,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Ite
             under_load(site),
         ):
             farm.enter_context(running)
-        yield farm.enter_context(watched.prometheus(site, config, data))
+        yield farm.enter_context(watched.prometheus(site, config, data, own))
 
 
 @pytest.fixture(scope="module")
 def settled(prometheus: Prometheus) -> Prometheus:
     """The same, once records that are made of records of records have had their time, and jobs have ended every way."""
-    until(lambda: prometheus.has('anomaly:deviations:ratio{signal="latency"}'), "records of records", 120)
+    until(lambda: len(prometheus.query("anomaly:deviations:ratio")) == len(SIGNALS), "records of records", 120)
     until(
         lambda: len(prometheus.query("sum by (status) (echo_jobs_ended_total > 0)")) == 3, "jobs ended every way", 120
     )

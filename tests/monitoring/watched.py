@@ -18,7 +18,7 @@ import expressions
 import promtool
 import pytest
 import yaml
-from processes import Running, Site, free_port, until
+from processes import Running, Site, until
 
 needed = pytest.mark.skipif(
     not all(map(shutil.which, ("prometheus", "promtool", "prometheus-node-exporter"))),
@@ -46,9 +46,10 @@ class Prometheus:
             with error:
                 raise AssertionError(f"{path} {arguments}: {error.read().decode()}") from None
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         try:
-            return bool(self.get("status/runtimeinfo"))
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5):
+                return True
         except OSError:
             return False
 
@@ -92,12 +93,12 @@ def backfill(data: Path, series: Mapping[str, float], moments: Iterable[float]) 
 
 
 @contextmanager
-def prometheus(site: Site, config: Path, data: Path) -> Iterator[Prometheus]:
-    port = free_port()
+def prometheus(site: Site, config: Path, data: Path, port: int) -> Iterator[Prometheus]:
+    """The server, ready to answer."""
     command = ("prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}")
     with site.run("prometheus", *command, f"--web.listen-address=127.0.0.1:{port}") as running:
         server = Prometheus(port, running)
-        until(lambda: server.answers() or running.process.poll() is not None, "Prometheus answers")
+        until(lambda: server.is_ready() or running.process.poll() is not None, "Prometheus is ready")
         assert running.process.poll() is None, running.text()
         yield server
 
