@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,9 +139,7 @@ def test_the_local_prometheus_lives_as_long_as_the_view(own: Site, end: str) -> 
 
 def test_quick_start_knows_it(with_worker: Site) -> None:
     """The same, by its other name; options are passed on."""
-    env = with_worker.env | {
-        "ECHO_VENV": os.environ.get("ECHO_VENV", os.path.relpath(Path(PYTHON).parent.parent, ROOT))
-    }
+    env = with_worker.env | {"ECHO_VENV": os.path.relpath(sys.prefix, ROOT)}
     command = ["./quick-start.sh", "monitor", "--once"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
