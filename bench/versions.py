@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench import crowd, site
+from bench import crowd, sink, site
 from bench.crowd import Measured
 from bench.machine import described
 from bench.scraping import scraped
@@ -29,9 +29,11 @@ def main(arguments: Sequence[str]) -> None:
     """Measure, and print the table."""
     options = _options(arguments)
     measured: dict[int, list[tuple[Measured, Measured]]] = {clients: [] for clients in CLIENTS}
+    received: list[int] = []
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         common = {"ECHO_SLOTS": str(max(CLIENTS))}
-        ours = running.enter_context(site.farm(Path(folder) / "this", common | _settings(options.set)))
+        traced = _traced(running, received) if options.traces else {}
+        ours = running.enter_context(site.farm(Path(folder) / "this", common | traced | _settings(options.set)))
         other = running.enter_context(
             site.farm(Path(folder) / "other", common | _settings_of_other(options), options.other)
         )
@@ -46,6 +48,15 @@ def main(arguments: Sequence[str]) -> None:
                 found = {farm: _ask(farm, clients, options.jobs // clients, options.tokens) for farm in in_turn}
                 measured[clients].append((found[ours], found[other]))
     _print(measured, options)
+    if options.traces:
+        print(f"traces: {len(received)} batches, {sum(received) / 1e6:.1f} MB, were taken")
+
+
+def _traced(running: ExitStack, received: list[int]) -> dict[str, str]:
+    """Settings by which traces are sent to an endpoint of ours, which notes how many bytes each batch has."""
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": running.enter_context(sink.listening(lambda body: received.append(len(body))))
+    }
 
 
 def _ask(farm: Site, clients: int, rounds: int, tokens: int) -> Measured:
@@ -111,6 +122,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--set", nargs="*", type=_setting, default=[], metavar="NAME=VALUE", help="this farm's settings"
     )
     parser.add_argument("--other-set", nargs="*", type=_setting, default=[], metavar="NAME=VALUE")
+    parser.add_argument("--traces", action="store_true", help="this farm sends traces, to an endpoint of ours")
     parser.add_argument(
         "--blind", action="store_true", help="the other one counts nothing, this one does and is scraped: metrics' cost"
     )

@@ -17,6 +17,7 @@ from echo_api import (
     scaling,
     services,
     sessions,
+    spans,
 )
 from echo_api.converters import CacheKey, JobId, SessionId
 from echo_api.farm import Farm
@@ -43,6 +44,7 @@ def build(settings: Settings | None) -> OpenAPI:
     app.url_map.merge_slashes = False  # keys of the cache may have any characters
     app.url_map.converters |= {"job_id": JobId, "session_id": SessionId, "cache_key": CacheKey}
     app.extensions["farm"] = Farm.connect(settings or current())
+    spans.install(app)
     metering.install(app)
     problems.install(app)
     for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, services, scaling, health):

@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 
-from echo_tasks import logs
+from echo_tasks import logs, tracing
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.ledger import Idempotency, Ledger
@@ -41,9 +41,11 @@ class Intake:
         IdempotencyConflict, SessionLimitReached, FarmFull, and MembraneFull.
         """
         session_id = request.session_id or f"s-{uuid.uuid4().hex}"
-        spec = JobSpec(**(dict(request) | {"session_id": session_id, "job_id": uuid.uuid4().hex}))
+        ids = {"session_id": session_id, "job_id": uuid.uuid4().hex}
+        spec = JobSpec(**(dict(request) | ids | {"trace": dict(tracing.current())}))
         idempotency = Idempotency(key, _fingerprint(request)) if key else None
         created = self._ledger.create(spec, idempotency, names_session=request.session_id is not None)
+        tracing.active().set({"echo.job_id": created.job_id, "echo.session_id": session_id})
         if not created.is_new:
             if not created.published:
                 self._publisher.publish(created.job_id, spec.membranes, spec.priority)

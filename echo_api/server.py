@@ -5,7 +5,8 @@ One process of greenlets: a waiting request or an idle event stream costs it a f
 
 from typing import Any
 
-from echo_tasks import limits, logs
+from echo_api.logger import Logger
+from echo_tasks import limits, tracing
 from echo_tasks.settings import current
 
 limits.raise_open_files()
@@ -23,9 +24,16 @@ graceful_timeout = 10
 limit_request_line = 4096
 limit_request_field_size = 8190
 control_socket_disable = True
+logger_class = Logger
+loglevel = _settings.log_level.lower()
 
 
 def post_worker_init(worker: Any) -> None:
-    """Log as the rest of the farm does, and start what runs beside the requests."""
-    logs.configure()
+    """Start what runs beside the requests."""
+    tracing.start(_settings, "echo-api")
     worker.wsgi.extensions["farm"].start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Send what is left to be sent."""
+    tracing.stop()

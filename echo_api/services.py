@@ -14,7 +14,7 @@ from echo_api.farm import farm
 from echo_api.problems import RequestProblem
 from echo_api.views import utc
 from echo_tasks.messages import WorkerRecord
-from echo_tasks.registry import SERVICE, STALLED_S
+from echo_tasks.registry import SERVICE, serves
 
 api = APIBlueprint("services", __name__, url_prefix="/api/services", abp_tags=[Tag(name="services")])
 
@@ -171,4 +171,4 @@ _AS_THEY_ARE = {*Instance.model_fields} & {*WorkerRecord.model_fields}
 def _status(worker: WorkerRecord) -> Status:
     if worker.draining:
         return "draining"
-    return "healthy" if worker.stalled_s < STALLED_S else "unhealthy"
+    return "healthy" if serves(worker) else "unhealthy"

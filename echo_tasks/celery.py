@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from celery import Celery, signals
 
 from echo_tasks import commands, logs, transport
+from echo_tasks.settings import current
 
 transport.install()
 
@@ -20,7 +22,9 @@ app = Celery(
 
 # Named, not imported: only a worker resolves the name, so that the API and Flower load no torch.
 app.steps["worker"].add("workers.runtime:Runtime")
-app.steps["consumer"].update({"workers.visibility:Visibility", "workers.watchdog:Watchdog"})
+app.steps["consumer"].update(
+    {"workers.visibility:Visibility", "workers.watchdog:Watchdog", "workers.farewell:Farewell"}
+)
 
 app.user_options["preload"].add(commands.preparation())
 
@@ -29,3 +33,19 @@ app.user_options["preload"].add(commands.preparation())
 def _log_in_our_form(loglevel: int | None = None, **_: Any) -> None:
     """Celery's own default level is WARNING: any other was asked for on the command line, and wins."""
     logs.configure(loglevel if loglevel != logging.WARNING else None)
+
+
+@signals.import_modules.connect  # type: ignore[untyped-decorator]
+def _log_in_our_form_from_the_start(**_: Any) -> None:
+    """Flower sends no other signal; a worker's level comes with the one above."""
+    logs.configure()
+    logging.getLogger("flower.command").setLevel(logging.INFO)  # below, it tells its secrets
+
+
+@signals.celeryd_init.connect  # type: ignore[untyped-decorator]
+def _begin_worker(sender: str, instance: Any, **_: Any) -> None:
+    """Have a worker's log name it; where its lines are for machines, nothing else comes out of it."""
+    logs.add_fields(lambda: {"worker": sender})
+    if current().log_format == "json":
+        instance.quiet = True  # no banner
+        sys.modules[type(instance).__module__].safe_say = logs.say  # type: ignore[attr-defined]

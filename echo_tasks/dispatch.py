@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echo_tasks import logs
+from echo_tasks import logs, tracing
 from echo_tasks.answers import Answers
 from echo_tasks.errors import JobNotFound
 from echo_tasks.ledger import Ledger
@@ -57,13 +57,14 @@ class Dispatcher:
 
     def _end_as(self, follower: JobSpec, result: JobResult | None, error: JobError | None) -> bool:
         """End a job as the one that it waited for, if that is an end for all equal jobs."""
-        if result is not None:
-            shared = result.for_another(follower.session_id, tier="collapsed", elapsed_ms=0.0)
-            self._ledger.succeed(follower, shared)
-        elif error is not None and error.rejected:
-            self._ledger.fail(follower, error)
-        else:
+        if result is None and (error is None or not error.rejected):
             return False
+        with tracing.span("end as an equal job", of=follower.trace, attributes={"echo.job_id": follower.job_id}):
+            if result is not None:
+                shared = result.for_another(follower.session_id, tier="collapsed", elapsed_ms=0.0)
+                self._ledger.succeed(follower, shared)
+            elif error is not None:
+                self._ledger.fail(follower, error)
         return True
 
     def _answer_at_once(self, turn: JobSpec, *, waited: bool = False) -> bool:
@@ -79,6 +80,6 @@ class Dispatcher:
                 return True
         elif waited:
             self._ledger.go_alone(turn.job_id)
-        self._publisher.publish(turn.job_id, turn.membranes, turn.priority, turn.session_id)
+        self._publisher.publish(turn.job_id, turn.membranes, turn.priority, turn.session_id, trace=turn.trace)
         JOBS_DISTRIBUTED.inc()
         return False

@@ -25,6 +25,7 @@ from echo_tasks.messages import DeadLetter, Job, JobError, JobResult, JobSpec, J
 from echo_tasks.scripts import script
 from echo_tasks.sessions import SessionBounds
 from echo_tasks.telemetry.jobs import JOB_SECONDS
+from echo_tasks.tracing import NO_TRACE, Trace
 
 PUBLISHING_S = 5
 """How long a job's messages may be on their way before whoever sends them is taken for dead."""
@@ -214,6 +215,12 @@ class Ledger:
     def spec(self, job_id: str) -> JobSpec:
         """The job as it was asked for, with what it knows of its session. Raises JobNotFound."""
         return records.whole_spec(self._whole(job_id))
+
+    def trace(self, job_id: str) -> Trace:
+        """The trace that a job belongs to; none for one that is gone."""
+        with broker_faults():
+            text = self._redis.hget(keys.job(job_id), "spec")
+        return json.loads(text).get("trace", NO_TRACE) if text else NO_TRACE
 
     def open_jobs(self) -> int:
         """How many jobs have been accepted and have not ended."""

@@ -10,7 +10,7 @@ import uuid
 
 import redis
 
-from echo_tasks import keys
+from echo_tasks import keys, tracing
 from echo_tasks.connections import broker_faults
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import LetterNotFound
@@ -58,10 +58,14 @@ class DeadLetters:
     def replay(self, job_id: str) -> JobSpec:
         """Ask for a job again: a new one in the same session, after which the letter goes. Raises LetterNotFound.
 
-        Two who replay a letter at once, or one who tries again after a fault, make one job.
+        Two who replay a letter at once, or one who tries again after a fault, make one job. It belongs to the trace of
+        whoever asks, or else to that of the job before.
         """
-        request = self.read(job_id).spec.model_dump(include={*JobRequest.model_fields, "session_id"})
-        spec = JobSpec.model_validate(request | {"job_id": uuid.uuid4().hex, "replay_of": job_id})
+        before = self.read(job_id).spec
+        tracing.active().link(before.trace)
+        request = before.model_dump(include={*JobRequest.model_fields, "session_id"})
+        trace = {"trace": dict(tracing.current() or before.trace)}
+        spec = JobSpec.model_validate(request | trace | {"job_id": uuid.uuid4().hex, "replay_of": job_id})
         key = Idempotency(f"dead-letter {job_id}", job_id)
         created = self._ledger.create(spec, key, names_session=False)
         self._dispatcher.advance(spec.session_id)

@@ -6,7 +6,15 @@ import math
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from echo_tasks.keys import MEMBRANES, Membrane
 
@@ -58,15 +66,18 @@ Stamp = tuple[tuple[str, str], ...]
 
 
 class Message(BaseModel):
-    """Base of what clients ask for: strict types, unknown fields refused, by old workers too."""
+    """Base of what clients ask for: strict types, unknown fields refused, by old workers too.
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    Errors do not repeat what was said: they end up in logs.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Stored(BaseModel):
     """Base of what processes leave for one another: a newer writer's extra fields are no reader's concern."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
 class Options(Message):
@@ -121,7 +132,13 @@ class JobSpec(JobRequest):
     job_id: str
     session_id: SessionId
     past: Past = Past()
+    trace: dict[str, str] = Field(default_factory=dict, description="where its request is in which trace")
     replay_of: str | None = Field(None, description="the job on the dead-letter list that it is asked again for")
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A job that is in no trace says nothing of it, so that older processes can read it."""
+        return {name: value for name, value in whole(self).items() if name != "trace" or value}
 
 
 class ProcessingOptions(Options):

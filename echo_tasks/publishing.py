@@ -9,11 +9,12 @@ from kombu import Exchange, Queue
 from kombu.exceptions import BatchPublishError, LimitExceeded, OperationalError
 from kombu.pools import producers
 
-from echo_tasks import addresses, keys, tasks
+from echo_tasks import addresses, keys, tasks, tracing
 from echo_tasks.celery import app
 from echo_tasks.connections import reason_of
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.router import Router
+from echo_tasks.tracing import NO_TRACE, Trace, Value
 
 _LINE_S = 10
 """How long a caller stands in line for one of the pool's producers, when very many publish at once."""
@@ -46,15 +47,34 @@ class Publisher:
         self._router = router
         self._patience_s = patience_s
 
-    def publish(self, job_id: str, steps: Sequence[str], priority: int, session_id: str | None = None) -> None:
+    def publish(
+        self,
+        job_id: str,
+        steps: Sequence[str],
+        priority: int,
+        session_id: str | None = None,
+        *,
+        trace: Trace = NO_TRACE,
+    ) -> None:
         """Put the steps of a job on their queues in one round trip. Blocks; raises BrokerUnavailable.
 
         Where there is a router, it may choose the queues of those that are published for the first time, for a session;
-        all others are for all workers.
+        all others are for all workers. `trace` is the job's, where it need not be the caller's.
 
         After a fault some of the steps may be on their queues, or be there twice: a step may be published
         any number of times, its task runs once.
         """
+        told: dict[str, Value] = {
+            "messaging.system": "celery",
+            "messaging.batch.message_count": len(steps),
+            "echo.job_id": job_id,
+            "echo.steps": ",".join(steps),
+            "echo.priority": priority,
+        }
+        with tracing.span("publish", "producer", of=trace, attributes=told):
+            self._publish(job_id, steps, priority, session_id)
+
+    def _publish(self, job_id: str, steps: Sequence[str], priority: int, session_id: str | None) -> None:
         nodes: Mapping[str, str] = {}
         if self._router is not None and session_id is not None:
             nodes = self._router.route(job_id, steps, session_id)
@@ -73,6 +93,7 @@ class Publisher:
 
     def _publish_once(self, job_id: str, steps: Sequence[str], priority: int, nodes: Mapping[str, str]) -> None:
         """The message's id names the job and the step, so that Flower finds them."""
+        carried = tracing.current()
         with self._producers.acquire(block=True, timeout=_LINE_S) as producer, producer.batch():
             for step in steps:
                 tasks.BY_STEP[step].apply_async(
@@ -81,5 +102,6 @@ class Publisher:
                     priority=broker_priority(priority),
                     producer=producer,
                     retry=False,
+                    headers=dict(carried),
                     **({"queue": direct_queue(nodes[step])} if step in nodes else {}),
                 )

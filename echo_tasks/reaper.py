@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import redis
 
-from echo_tasks import keys, logs, recovery
+from echo_tasks import keys, logs, recovery, tracing
 from echo_tasks.connections import broker_faults
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import JobNotFound
@@ -23,6 +23,7 @@ from echo_tasks.publishing import Publisher
 from echo_tasks.scripts import script
 from echo_tasks.survey import LANE_KEYS, LANE_NAMES, Direct, Lane, Survey, Suspect, Undispatched
 from echo_tasks.telemetry.reaping import JOBS_GIVEN_UP, STEPS_REQUEUED
+from echo_tasks.tracing import NO_TRACE
 
 ROUND_S = 1
 """How often a reaper looks."""
@@ -152,9 +153,8 @@ class Reaper:
             priorities = self._takeback(keys=keys.of_steps(), args=[keys.job(""), direct.node, direct.is_gone, *flat])
         for (job_id, step), priority in zip(direct.steps, priorities, strict=True):
             if priority:
-                STEPS_REQUEUED.labels("direct").inc()
                 log.info("step is for all workers", job_id=job_id, step=step, node=direct.node)
-                self._publisher.publish(job_id, [step], int(priority))
+                self._publish_again(job_id, step, int(priority), "direct")
 
     def _publish_or_bury(self, suspect: Suspect, now: float, deaths: int, losses: int) -> None:
         job_id, step = suspect.job_id, suspect.step
@@ -162,9 +162,14 @@ class Reaper:
         if why is not None:
             return self._bury(job_id, step, why, now)
         cause = "lease" if suspect.token else "message" if suspect.lane else "due"
-        STEPS_REQUEUED.labels(cause).inc()
         log.info("step published again", job_id=job_id, step=step, cause=cause, deaths=deaths, losses=losses)
-        self._publisher.publish(job_id, [step], keys.HIGHEST)
+        self._publish_again(job_id, step, keys.HIGHEST, cause)
+
+    def _publish_again(self, job_id: str, step: str, priority: int, cause: str) -> None:
+        STEPS_REQUEUED.labels(cause).inc()
+        trace = self._ledger.trace(job_id) if tracing.is_on() else NO_TRACE
+        with tracing.span("publish again", of=trace, attributes={"echo.cause": cause}):
+            self._publisher.publish(job_id, [step], priority)
 
     def _bury(self, job_id: str, step: str, why: str, now: float) -> None:
         """End a job that cannot be done, and put it on the dead-letter list."""

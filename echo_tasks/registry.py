@@ -28,6 +28,11 @@ DRAIN_S = 3600
 """How long the wish that a worker drains outlives the worker's last heartbeat, should it not be there to hear it."""
 
 
+def serves(worker: WorkerRecord) -> bool:
+    """Whether a live worker takes work: it neither drains nor is stalled."""
+    return not worker.draining and worker.stalled_s < STALLED_S
+
+
 class Registry:
     """The workers' records on one broker, whose clock alone counts. Every method raises BrokerUnavailable."""
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,6 +41,17 @@ def _path_prefix(text: str) -> str:
     return prefix
 
 
+def _for_traces(url: str) -> str:
+    """Traces are an extra: a process that lacks it must not start as if they were sent."""
+    try:
+        is_installed = find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        is_installed = False
+    if not is_installed:
+        raise ValueError("traces need an extra that is not installed: pip install 'deep-tree-echo[tracing]'")
+    return url
+
+
 MOST_SLOTS = 1024
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -47,6 +59,7 @@ ServerUrl = Annotated[str, AfterValidator(addresses.checked)]
 StatesByStep = Annotated[str, AfterValidator(_states_by_step)]
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
+TraceEndpoint = Annotated[str, Field(pattern=r"^https?://[^/]"), AfterValidator(_for_traces)]
 
 
 class Settings(BaseModel):
@@ -295,6 +308,20 @@ class Settings(BaseModel):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
     log_format: Literal["console", "json"] = Field("console", description="form of a log line")
+    log_text: bool = Field(
+        False,
+        description="write what jobs ask and what they are answered into logs and traces, which else never hold it",
+    )
+
+    otel_exporter_otlp_endpoint: TraceEndpoint | None = Field(
+        None, description="OTLP/HTTP endpoint that takes traces, such as http://jaeger:4318; unset: there are none"
+    )
+    otel_service_name: str | None = Field(
+        None, min_length=1, description="name of the service in traces; unset: echo-api and echo-worker"
+    )
+    otel_traces_sampler_arg: float = Field(
+        0.1, ge=0, le=1, description="share of the requests that are traced, beside those whose caller traces them"
+    )
 
     @field_validator("scale_down_threshold")
     @classmethod

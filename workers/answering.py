@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from echo_tasks import keys, logs
+from echo_tasks import keys, logs, tracing
 from echo_tasks.errors import (
     BrokerUnavailable,
     DeadlineExceeded,
@@ -17,7 +18,7 @@ from echo_tasks.leases import Claim
 from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories, Memory
 from echo_tasks.messages import JobSpec, StepOutput, Usage
-from workers import calls, membranes
+from workers import calls, membranes, spans
 from workers.calls import Call
 from workers.engine import Engine
 from workers.membranes.prompt import STOP, Prompt
@@ -90,12 +91,22 @@ class Answering:
         with self._writer.stream(claim.lease, call.cancelled) as stream:
             prompt = self._fitting(membrane.prompts(spec, history, outputs, self._remembered(spec, step)))
             request = _request(spec, prompt, stream, call, self.initial_state(spec, step), claim.deadline)
-            generation = self._engine.submit(request).result()
+            if asked := logs.texts(prompt=prompt.text):
+                log.info("step asks", **asked)
+            generation = self._generate(request)
         if generation.finish_reason == "cancelled":
             log.info("step cancelled", tokens=len(generation.tokens))
             return self._failed("cancelled", started, cancelled=True)
         fields = {**membrane.fields(spec, generation), **prompt.fields}
         return self._output(generation, fields, started)
+
+    def _generate(self, request: GenerationRequest) -> Generation:
+        began_ns = time.time_ns()
+        with tracing.span("generate", began_ns=began_ns) as span:
+            asked = replace(request, span=span) if span.is_recorded else request
+            generation = self._engine.submit(asked).result()
+            spans.generated(span, asked, generation, began_ns)
+        return generation
 
     def _output(self, generation: Generation, fields: Mapping[str, object], started: float) -> StepOutput:
         log.info(
@@ -105,6 +116,7 @@ class Answering:
             queue_ms=round(1000 * generation.queue_s),
             ttft_ms=round(1000 * generation.ttft_s),
             total_ms=round(1000 * generation.total_s),
+            **logs.texts(text=generation.text),
         )
         return StepOutput(
             text=generation.text.strip(),

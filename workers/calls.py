@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from celery import current_task
 
 
 @dataclass(slots=True)
@@ -21,6 +25,11 @@ _local = threading.local()
 def enter(call: Call) -> None:
     """Make a call the current one of this thread."""
     _local.call = call
+
+
+def headers() -> Mapping[str, Any]:
+    """What the message of the task that this thread runs carries beside what is Celery's."""
+    return (current_task.request.headers or {}) if current_task else {}
 
 
 def current() -> Call:

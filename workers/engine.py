@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 
-from echo_tasks import logs
+from echo_tasks import logs, tracing
 from echo_tasks.errors import DeadlineExceeded, EngineFaulted, EngineStopped, GenerationError
-from workers import metering
+from workers import metering, spans
 from workers.batch import Batch, Segment
 from workers.intake import Intake
 from workers.membranes.prompt import Prompt
@@ -175,6 +175,8 @@ class Engine:
             self._accept(sequence, choice)
         self._model.watch.lap("overhead")
         metering.step(len(fed), prefilled, self._model.watch)
+        if tracing.is_on():
+            spans.step([sequence.request for sequence, _ in fed], prefilled, self._model.watch)
 
     def _keep(self, sequence: Sequence) -> None:
         """Keep the state at the sequence's mark, and have those go on from it who waited for it."""

@@ -13,7 +13,7 @@ from celery.worker.components import Pool
 from cache.assembly import MIB, Assembly
 from cache.collector import CacheCollector
 from cache.memory import MemoryTier
-from echo_tasks import __version__, connections, logs, router, settings, tasks
+from echo_tasks import __version__, connections, logs, router, settings, tasks, tracing
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -109,10 +109,10 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         routes = router.by_strategy(impatient, self._settings.lb_strategy, worker.hostname)
         leases = Leases(StepLedger(impatient))
         reaping = Reaping(self._reaper(impatient, answers, routes))
+        tracing.start(self._settings, "echo-worker", worker.hostname)
         assembly.start()
         prefixes.start()
         engine.start()
-        self._tell_of_model(worker)
         self._endpoint.start(
             cache=CacheCollector(assembly.statistics),
             is_alive=lambda: engine.is_alive,
@@ -137,7 +137,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             served=pace.served,
         )
         tasks.attach(Told(steps))
-        self._announce()
+        self._announce(worker)
 
         @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
         def ready(**_: Any) -> None:
@@ -161,6 +161,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             assembly.stop()
             writer.stop()
             leases.stop()
+            tracing.stop()
 
     def _ledger(self, client: redis.Redis) -> Ledger:
         return Ledger(
@@ -195,13 +196,10 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
     def _capacity(self, worker: Any) -> int:
         return min(autoscaler.capacity(worker), self._model.rwkv.slots.count)
 
-    def _tell_of_model(self, worker: Any) -> None:
-        device, dtype = self._model.rwkv.device.type, self._settings.echo_dtype
+    def _announce(self, worker: Any) -> None:
+        shape, dtype, device = self._model.rwkv.shape, self._settings.echo_dtype, self._model.rwkv.device.type
         MODEL_INFO.labels(self._model.name, self._model.model_id, dtype, device, __version__).set(1)
         ENGINE_SLOTS.set_function(lambda: self._capacity(worker))
-
-    def _announce(self) -> None:
-        shape = self._model.rwkv.shape
         log.info(
             "model loaded",
             model=self._model.name,
@@ -209,7 +207,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             layers=shape.layers,
             width=shape.width,
             vocabulary=shape.vocabulary,
-            dtype=self._settings.echo_dtype,
+            dtype=dtype,
         )
 
 

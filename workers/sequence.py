@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from echo_tasks.errors import RequestRejected
+from echo_tasks.tracing import Span
 from workers.detokenizer import Detokenizer
 from workers.marks import Mark
 from workers.penalties import Seen
@@ -89,6 +90,8 @@ class GenerationRequest:
     """What a like model has seen before the prompt (`workers.slots.State`); None: nothing."""
     keep: bool = False
     """Whether the answer is to come with the state after it."""
+    span: Span | None = None
+    """The generation's, if it is traced."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from echo_tasks.memories import Memories
 from echo_tasks.messages import JobError, JobResult, JobSpec, StepOutput, Turn
 from echo_tasks.publishing import Publisher
 from echo_tasks.telemetry.steps import STEP_QUEUE_SECONDS, STEP_SECONDS
-from workers import calls
+from workers import calls, spans
 from workers.answering import Answering, OutOfTime, TryAgain, ms_since
 from workers.compose import compose
 from workers.engine import Engine
@@ -83,9 +83,13 @@ class Steps:
         Raises Reject, which puts the message back, when the fault is the broker's or this worker's.
         """
         with structlog.contextvars.bound_contextvars(job_id=job_id, step=step):
+            began_ns = time.time_ns()
             try:
                 claim = self._ledger.steps.claim(job_id, step, self._node)
-                return self._run(claim) if isinstance(claim, Claim) else self._make_good(job_id, step, claim)
+                with spans.task(job_id, step, claim, began_ns) as span:
+                    outcome = self._run(claim) if isinstance(claim, Claim) else self._make_good(job_id, step, claim)
+                    spans.came_to(span, outcome)
+                    return outcome
             except (BrokerUnavailable, EngineStopped) as error:
                 log.warning("step handed back", error=str(error))
                 raise Reject(str(error), requeue=True) from error

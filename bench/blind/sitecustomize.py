@@ -20,7 +20,12 @@ def _itself(instrument: Any, *_: Any, **__: Any) -> Any:
     return instrument
 
 
-for _kind, _methods in ((Counter, ["inc"]), (Gauge, ["set", "inc", "dec"]), (Histogram, ["observe"])):
-    for _method in _methods:
-        setattr(_kind, _method, _nothing)
-MetricWrapperBase.labels = _itself  # type: ignore[method-assign]
+for _kind, _method, _instead in (
+    (Counter, "inc", _nothing),
+    (Gauge, "set", _nothing),
+    (Gauge, "inc", _nothing),
+    (Gauge, "dec", _nothing),
+    (Histogram, "observe", _nothing),
+    (MetricWrapperBase, "labels", _itself),
+):
+    setattr(_kind, _method, _instead)

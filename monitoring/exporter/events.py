@@ -88,12 +88,10 @@ class EventStream:
     def _listen(self) -> None:
         """Hear events until the end. Raises whatever ends that before."""
         with app.connection_for_read(self._url) as connection:
-            connection.connect()
-            receiver = app.events.Receiver(connection.default_channel)
-            with Consumer(
-                connection.default_channel, [receiver.queue], on_message=self._message, no_ack=True, accept=["json"]
-            ):
-                receiver.wakeup_workers(connection.default_channel)  # who is there says so
+            connection.ensure_connection(max_retries=1, interval_start=0)  # waiting is ours
+            channel = connection.default_channel
+            queue = app.events.Receiver(channel).queue
+            with Consumer(channel, [queue], on_message=self._message, no_ack=True, accept=["json"]):
                 self._tell(is_heard=True)
                 self._drain(connection)
 
@@ -107,7 +105,7 @@ class EventStream:
                 heard_at = self._silent_since(heard_at)
             except (AttributeError, KeyError, TypeError, ValueError):  # what somebody sent who is not Celery
                 self._refuse_garbage()
-            self._hearing.workers.look(time.monotonic())
+            self._hearing.look()
 
     def _silent_since(self, heard_at: float) -> float:
         """The moment from which the silence counts. Raises Silence."""
@@ -133,7 +131,7 @@ class EventStream:
     def _tell(self, *, is_heard: bool) -> None:
         if is_heard:
             log.info("events are heard")
-            self._hearing.workers.listening_again(time.monotonic())
+            self._hearing.begin()
             if self._begun:
                 self._metrics.reconnects.inc()
             self._begun = True

@@ -38,6 +38,14 @@ class Hearing:
         """Count something that was heard and cannot be taken as it is."""
         self._own.refused.labels(reason).inc()
 
+    def begin(self) -> None:
+        """From now on there is something to hear; until now there was not, which was nobody's silence."""
+        self.workers.listening_again(self._clock())
+
+    def look(self) -> None:
+        """See who has fallen silent; to be called again and again while there is something to hear."""
+        self.workers.look(self._clock())
+
     def hear(self, body: object) -> None:
         """Take a message's body: an event, or a list of such. Raises nothing, whatever it is."""
         for event in body if isinstance(body, list) else [body]:

@@ -37,7 +37,7 @@ def get(address: str, path: str) -> tuple[int, str]:
 
 
 def values(text: str) -> Values:
-    """A process's samples by their names and the values of their labels, in the labels' order."""
+    """A process's samples by their names, those of counters with `_total`, and the values of their labels in order."""
     return {
         (sample.name, *(sample.labels[label] for label in sorted(sample.labels))): sample.value
         for family in text_string_to_metric_families(text)
@@ -74,7 +74,7 @@ def test_a_worker_tells_of_the_steps_that_it_ran(farm: Site, broker: redis.Redis
     assert model == ["cpu", "fp32", record.model_id, record.model_name, record.version]
     assert now["echo_reaper_active",] == 1
     assert now["echo_reaper_rounds_total",] > before["echo_reaper_rounds_total",] >= 0
-    assert now["cache_level_requests", "L1"] > 0
+    assert now["cache_level_requests_total", "L1"] > 0
     assert now["process_start_time_seconds",] > 0
     assert not [name for name, *_ in now if name.startswith(("echo_http_", "echo_scaling_"))]
     health = json.loads(get(record.metrics_address, "/health")[1])

@@ -79,6 +79,7 @@ def test_start_a_job_status_logs_and_stop(terminal: Terminal) -> None:
     assert status.returncode == 0, status.stdout
     assert "workers    ok" in status.stdout
     assert "controller ok" in status.stdout
+    assert "exporter   ok" in status.stdout
     assert "instances  1 serving; 1 wanted" in status.stdout
     assert "worker.1   never restarted" in status.stdout
     assert terminal("scale", "11").returncode == 2

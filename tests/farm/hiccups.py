@@ -1,0 +1,34 @@
+"""A worker whose engine fails, in a way that may pass, the first time it is asked anything that says `hiccup`.
+
+`python hiccups.py OPTIONS…` is `celery -A echo_tasks worker OPTIONS…`.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import Future
+from typing import Any
+
+from celery.__main__ import main
+
+from echo_tasks.errors import EngineFaulted
+from workers.engine import Engine
+
+_submit = Engine.submit
+_asked: set[str] = set()
+
+
+def submit(self: Engine, request: Any) -> Any:
+    """Fail once for each prompt that is to."""
+    if "hiccup" not in request.prompt or request.prompt in _asked:
+        return _submit(self, request)
+    _asked.add(request.prompt)
+    failed: Future[Any] = Future()
+    failed.set_exception(EngineFaulted("it hiccups"))
+    return failed
+
+
+if __name__ == "__main__":
+    Engine.submit = submit  # type: ignore[method-assign]
+    sys.argv[:] = ["celery", "-A", "echo_tasks", "worker", *sys.argv[1:]]
+    main()
