@@ -59,7 +59,7 @@ def farm(folder: Path, settings: Mapping[str, str], checkout: Path = ROOT) -> It
 
     It has stopped when the block ends.
     """
-    names = ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT")
+    names = ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT", "EXPORTER_PORT")
     ports = {name: _free_port() for name in names}
     env = os.environ | {name: str(port) for name, port in ports.items()}
     env |= {"ECHO_VAR": str(folder / "var"), "PYTHONPATH": str(checkout), "AUTO_SCALING_ENABLED": "false", **settings}
