@@ -1,4 +1,4 @@
-"""Makes the README's pictures again: `python docs/pictures.py`, where chromium is installed and no farm runs.
+"""Makes the README's pictures again: `python docs/pictures.py`, where chromium and the extra `bench` are installed.
 
 A farm of its own, on the default ports, is put under load for a minute. Flower's pages are what a headless browser
 shows of them; the terminal's is what `./quick-start.sh monitor` draws, with a local Prometheus where there is one.
@@ -7,11 +7,9 @@ shows of them; the terminal's is what `./quick-start.sh monitor` draws, with a l
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 
 from bench.site import Site, farm
@@ -33,9 +32,12 @@ from monitoring.terminal.window import EVERY_S, WINDOW
 
 IMAGES = Path(__file__).resolve().parent / "images"
 COLUMNS, ROWS = 100, 30
+COLOURS = 256
+"""Enough for a page, at half the bytes."""
 
 LOAD_S = 60
-CLIENTS = 10
+CLIENTS = 12
+THINKING_S = 1.0
 
 SETTINGS = {
     **{name.upper(): default_of(name) for name in Settings.model_fields if name.endswith("_port")},
@@ -62,7 +64,7 @@ def main() -> None:
             _terminal(browser, settings, Path(folder))
             flower = places.flower(settings)
             _page(browser, f"{flower}/workers", IMAGES / "flower-workers.png", 1280, 500)
-            _page(browser, f"{flower}/tasks", IMAGES / "flower-tasks.png", 1280, 820)
+            _page(browser, f"{flower}/tasks", IMAGES / "flower-tasks.png", 1280, 740)
 
 
 @contextmanager
@@ -79,6 +81,7 @@ def _load(site: Site) -> Iterator[None]:
             body = {"session_id": f"client-{number}", "input_text": texts[turn % 3], "priority": 1 + number % 10}
             site.job(body if number % 3 else often_asked)
             turn += 1
+            is_over.wait(THINKING_S)
 
     clients = [threading.Thread(target=client, args=[number], daemon=True) for number in range(CLIENTS)]
     for thread in clients:
@@ -116,7 +119,8 @@ def _page(browser: str, url: str, picture: Path, width: int, height: int) -> Non
     command += ["--virtual-time-budget=8000", "--force-color-profile=srgb"]
     command += [f"--window-size={width},{height}", f"--screenshot={picture}", url]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours alone
-    print(picture, os.path.getsize(picture), file=sys.stderr)
+    with Image.open(picture) as whole:
+        whole.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

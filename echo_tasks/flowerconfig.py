@@ -3,9 +3,6 @@
 Flower runs this file after it has read its FLOWER_* variables by itself: what is not named here it has from those.
 """
 
-from logging import INFO, getLogger
-
-from echo_tasks import logs
 from echo_tasks.errors import SettingsError, exit_misconfigured
 from echo_tasks.flower_access import access
 from echo_tasks.settings import current
@@ -20,10 +17,6 @@ except SettingsError as error:
     exit_misconfigured(error)
 except OSError as error:
     exit_misconfigured(SettingsError([f"Flower keeps what it knows in {_settings.flower_history}: {error.strerror}"]))
-
-logging = "none"  # the log is ours
-logs.configure()
-getLogger("flower.command").setLevel(INFO)  # at DEBUG it would log its secrets
 
 address = _settings.flower_address
 port = _settings.flower_port

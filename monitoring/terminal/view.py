@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from echo_tasks import keys
+from echo_tasks.counts import ENDS
 from echo_tasks.messages import ScalingEvent, ScalingState, WorkerRecord
 from monitoring.terminal.exposition import Samples
 from monitoring.terminal.reading import Reading
 
-ENDS = ("succeeded", "failed", "cancelled")
 TIERS = ("L1", "L2", "L3")
 SERVERS = ("broker", "store")
 

@@ -18,7 +18,7 @@ from moments import worker
 from processes import PYTHON, ROOT, Site, until
 from screen import HIDDEN, SHOWN, screen
 
-from echo_tasks import connections
+from echo_tasks import connections, counts
 from echo_tasks.registry import Registry
 
 pytestmark = pytest.mark.farm
@@ -149,16 +149,26 @@ def test_quick_start_knows_it(with_worker: Site) -> None:
 
 
 def test_a_real_farm(farm: Site, broker: redis.Redis) -> None:
-    """After a job that was answered twice, the second time from the cache: the worker, and the hit."""
+    """After a job was answered twice, at last from the cache: worker, hits, states, and the ledger's counts."""
     job = {"input_text": "Hello, monitor.", "membranes": ["grammar"], "options": {"max_tokens": 2}}
     for _ in range(2):
         assert farm.post("/api/jobs", job, {"Prefer": "wait=60"}).status == 200
-    done = once(farm)
+    with farm.run("exporter", PYTHON, "-m", "monitoring.exporter") as exporter:
+        until(lambda: "exporter at" not in once(farm).stdout or exporter.process.poll() is not None, "it is scraped")
+        done = once(farm)
     assert done.returncode == 0, done.stderr
-    (row,) = [line.split() for line in done.stdout.splitlines() if line.startswith("worker@test")]
-    assert row[1].endswith("/4")
-    assert row[-1] == "serves"
-    (answers,) = [line.split() for line in done.stdout.splitlines() if line.startswith("answers")]
-    assert answers[1] == "–"
-    assert int(answers[2]) > 0
+    rows = [line.split() for line in done.stdout.splitlines()]
+
+    def row(begins: str) -> list[str]:
+        (found,) = [row for row in rows if row[:1] == [begins]]
+        return found
+
+    assert row("worker@test")[1].endswith("/4")
+    assert row("worker@test")[-1] == "serves"
+    assert row("answers")[1] == "–"
+    assert int(row("answers")[2]) > 0
+    assert row("states")[2] != "–"
+    assert row("memory")[1] == "0"
+    assert row("memory")[-3:] == ["accepted", "0.0", f"{counts.read(broker).jobs_accepted:,}"]
+    assert row("BROKER")[2] == "MB"
     assert f"API docs {farm.api}/openapi/swagger" in done.stdout
