@@ -188,7 +188,13 @@ def test_servers_tell_of_themselves(seen: Seen) -> None:
     for name in ("memory_bytes", "clients", "clients_limit"):
         assert all(value > 0 for value in seen.values(f"echo_server_{name}").values()), name
     assert set(seen.values("echo_server_evicted_keys_total")) == {"broker", "store"}
-    assert seen.values("echo_server_memory_limit_bytes")["broker"] > 0
+    before = seen.broker.config_get("maxmemory")["maxmemory"]
+    try:
+        for limit in (2**30, 0):
+            seen.broker.config_set("maxmemory", limit)
+            assert seen.values("echo_server_memory_limit_bytes") == {"broker": limit, "store": limit}, "one server"
+    finally:
+        seen.broker.config_set("maxmemory", before)
 
 
 def test_a_broker_that_is_away_is_told_of() -> None:
