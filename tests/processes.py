@@ -34,6 +34,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def asked(request: str | urllib.request.Request, timeout: float = 20) -> tuple[int, bytes]:
+    """Status and body of whoever listens there; status 0 when nobody answers."""
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - loopback
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+    except OSError:
+        return 0, b""
+
+
 def until(condition: Callable[[], Any], what: str, within_s: float = 60) -> Any:
     """Poll until `condition` is true and return its value; fail with `what` when it never is."""
     deadline = time.monotonic() + within_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -139,10 +140,31 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         tasks.attach(Told(steps))
         self._announce(worker)
 
+        self._obey(
+            engine,
+            starts=(heartbeat.start, reaping.start),
+            stops=(
+                heartbeat.stop,
+                reaping.stop,
+                self._endpoint.stop,
+                engine.stop,
+                prefixes.stop,
+                assembly.stop,
+                writer.stop,
+                leases.stop,
+                tracing.stop,
+            ),
+        )
+
+    def _obey(
+        self, engine: Engine, *, starts: Sequence[Callable[[], object]], stops: Sequence[Callable[[], object]]
+    ) -> None:
+        """Do what is due when the worker is ready, is told to stop, and has stopped; each in its order."""
+
         @signals.worker_ready.connect(weak=False)  # type: ignore[untyped-decorator]
         def ready(**_: Any) -> None:
-            heartbeat.start()
-            reaping.start()
+            for start in starts:
+                start()
 
         @signals.worker_shutting_down.connect(weak=False)  # type: ignore[untyped-decorator]
         def shutting_down(**_: Any) -> None:
@@ -153,15 +175,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
 
         @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
         def shut_down(**_: Any) -> None:
-            heartbeat.stop()
-            reaping.stop()
-            self._endpoint.stop()
-            engine.stop()
-            prefixes.stop()
-            assembly.stop()
-            writer.stop()
-            leases.stop()
-            tracing.stop()
+            for stop in stops:
+                stop()
 
     def _ledger(self, client: redis.Redis) -> Ledger:
         return Ledger(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from processes import PYTHON, Running, Site, until
+from processes import PYTHON, Running, Site, asked, until
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -23,14 +21,7 @@ class Exporting:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body; status 0 when it does not answer."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=20) as answer:  # noqa: S310 - loopback
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
-        except OSError:
-            return 0, b""
+        return asked(self.url + path)
 
     def health(self) -> int:
         return self.get("/health")[0]

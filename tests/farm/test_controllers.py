@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import PYTHON, Running, Site, free_port, until
+from processes import PYTHON, Running, Site, asked, free_port, until
 
 from echo_tasks import connections
 from echo_tasks.scaling import Scaling
@@ -32,14 +30,7 @@ class Controlling:
     port: int
 
     def get(self, path: str) -> tuple[int, bytes]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
-        except OSError:
-            return 0, b""
+        return asked(f"http://127.0.0.1:{self.port}{path}", timeout=5)
 
     def health(self) -> dict[str, Any]:
         status, body = self.get("/health")

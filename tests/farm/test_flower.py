@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from celery import Celery
-from processes import PYTHON, Running, Site, until
+from processes import PYTHON, Running, Site, asked, until
 
 pytestmark = pytest.mark.farm
 
@@ -38,14 +38,7 @@ class Flower:
         headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
         body = b"" if method == "POST" else None
         request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310 - loopback
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read()
-        except OSError:
-            return 0, b""
+        return asked(request, timeout=10)
 
     def tasks(self) -> dict[str, Any]:
         status, body = self.ask("/api/tasks")
