@@ -1,0 +1,53 @@
+"""Settings in words: defaults, what is allowed, what is secret."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from echo_tasks import addresses
+from echo_tasks.settings.whole import Settings
+
+
+def redacted(text: str) -> str:
+    """`text` with the credentials of any URL in it hidden."""
+    return re.sub(r"(\w+://)\S*@", r"\1***@", text)
+
+
+def default_of(name: str) -> str:
+    """The default of a setting as a person would write it; empty when there is none."""
+    default = Settings.model_fields[name].default
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting's value may be told to nobody."""
+    return bool(_schema(name).get("format") == "password")
+
+
+def allowed(name: str) -> str:
+    """What a setting may be, in words."""
+    schema = _schema(name)
+    if "enum" in schema:
+        return " or ".join(schema["enum"])
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}[
+        schema["type"]
+    ]
+    if name.endswith("_url"):
+        kind = addresses.FORM
+    if schema.get("format") == "path":
+        kind = "a path"
+    match schema.get("minimum"), schema.get("maximum"):
+        case None, None:
+            return kind
+        case low, None:
+            return f"{kind} from {low}"
+        case low, high:
+            return f"{kind} from {low} to {high}"
+    return kind
+
+
+def _schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a setting, where it is set."""
+    schema: dict[str, Any] = Settings.model_json_schema()["properties"][name]
+    return next((choice for choice in schema.get("anyOf", []) if choice.get("type") != "null"), schema)
