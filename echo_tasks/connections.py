@@ -22,6 +22,13 @@ _MOST_CONNECTIONS = 1024
 """Of one process: a burst of greenlets opens as many as it needs, well below the server's own limit of 10,000."""
 
 
+_AT_A_TIME, _LINE_S = 64, 10
+"""Of an API process, requests that speak with the broker at once, and seconds that one more stands in line.
+
+With hundreds at once each round trip takes as long as all of their greenlets' turns, and patience with the broker would
+end for want of our own processor.
+"""
+
 _ASKING_A_SENTINEL: dict[str, Any] = {
     "socket_connect_timeout": 0.25,
     "socket_timeout": 0.25,
@@ -30,25 +37,33 @@ _ASKING_A_SENTINEL: dict[str, Any] = {
 """There are others to ask, and whoever waits for the answer has two seconds for all."""
 
 
-def _client(url: str, **options: Any) -> redis.Redis:
-    """A client of the server at the URL, or of whichever the sentinels there say is the primary by now."""
+def _client(url: str, *, in_line: bool = False, **options: Any) -> redis.Redis:
+    """A client of the server at the URL, or of whichever the sentinels there say is the primary by now.
+
+    `in_line`: `_AT_A_TIME` callers use it at once, where it is no sentinels' primary.
+    """
     if not addresses.is_sentinels(url):
-        return redis.Redis.from_url(url, **options)
+        pool = redis.BlockingConnectionPool if in_line else redis.ConnectionPool
+        bounds = (
+            {"max_connections": _AT_A_TIME, "timeout": _LINE_S} if in_line else {"max_connections": _MOST_CONNECTIONS}
+        )
+        return redis.Redis.from_pool(pool.from_url(url, **bounds, **options))
     told = addresses.sentinels(url)
     login = {name: value for name in ("username", "password") if (value := getattr(told, name)) is not None}
     watch = Sentinel(list(told.hosts), sentinel_kwargs=_ASKING_A_SENTINEL)
-    return watch.master_for(told.primary, db=told.db, **login, **options)
+    return watch.master_for(told.primary, db=told.db, max_connections=_MOST_CONNECTIONS, **login, **options)
 
 
 def impatient(url: str) -> redis.Redis:
     """A client for request handlers: it gives up within two seconds, and reconnects on its next use.
 
-    A connection that the server closed while idle is replaced once, at once; a timeout is not retried.
+    A connection that the server closed while idle is replaced once, at once; a timeout is not retried. More than
+    `_AT_A_TIME` callers stand in line.
     """
     return _client(
         url,
+        in_line=True,
         decode_responses=True,
-        max_connections=_MOST_CONNECTIONS,
         socket_connect_timeout=0.7,
         socket_timeout=1.1,
         socket_keepalive=True,
@@ -60,7 +75,6 @@ def hasty(url: str) -> redis.Redis:
     """A client, of bytes, for a cache: what it does not get at once is computed instead."""
     return _client(
         url,
-        max_connections=_MOST_CONNECTIONS,
         socket_connect_timeout=0.2,
         socket_timeout=0.2,
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
@@ -72,7 +86,6 @@ def patient(url: str) -> redis.Redis:
     return _client(
         url,
         decode_responses=True,
-        max_connections=_MOST_CONNECTIONS,
         socket_connect_timeout=3,
         socket_timeout=4,  # of a connection that has gone silent; the next one is tried then
         socket_keepalive=True,
