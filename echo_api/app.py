@@ -9,10 +9,12 @@ from echo_api import (
     cache_routes,
     cognitive,
     dead_letters,
+    gate,
     health,
     jobs,
     memories,
     metering,
+    needs,
     problems,
     scaling,
     services,
@@ -37,6 +39,7 @@ def build(settings: Settings | None) -> OpenAPI:
         info=Info(title="Deep Tree Echo", version=__version__, description=_DESCRIPTION),
         validation_error_callback=problems.invalid,
         doc_prefix="/openapi",
+        security_schemes=needs.SCHEMES,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -49,4 +52,5 @@ def build(settings: Settings | None) -> OpenAPI:
     problems.install(app)
     for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, services, scaling, health):
         app.register_api(part.api)
+    gate.install(app)
     return app

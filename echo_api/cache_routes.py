@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cache.tier import Level
 from echo_api import cache_bodies as bodies
-from echo_api import cache_stats, problems, requests
+from echo_api import cache_stats, needs, problems, requests
 from echo_api.farm import farm
 from echo_api.problems import RequestProblem
 
@@ -41,7 +41,7 @@ def _allow_what_is_large() -> None:
         requests.require_json_object()
 
 
-@api.post("/bulk")
+@api.post("/bulk", security=needs.ADMIN)
 def bulk(body: bodies.Bulk) -> Any:
     """Do up to 1,000 operations in their order."""
     for number, operation in enumerate(body.operations):
@@ -50,7 +50,7 @@ def bulk(body: bodies.Bulk) -> Any:
     return {"results": [_done(*pair) for pair in zip(body.operations, contents, strict=True)]}
 
 
-@api.delete("/tags/<path:tags>")
+@api.delete("/tags/<path:tags>", security=needs.ADMIN)
 def invalidate(path: bodies.TagsPath) -> Any:
     """Make all void that was kept with one of the tags.
 
@@ -63,26 +63,26 @@ def invalidate(path: bodies.TagsPath) -> Any:
     return {"tags": tags, "deleted_count": farm().values.invalidate(tags), "timestamp": _now()}
 
 
-@api.delete("/level/<path:level>")
+@api.delete("/level/<path:level>", security=needs.ADMIN)
 def clear(path: bodies.LevelPath) -> Any:
     """Forget all of a level: of every process's memory, of the shared server, or of every machine's disk."""
     level = _level(path.level, "level")
     return {"level": path.level, "cleared_count": farm().cache.clear(level), "timestamp": _now()}
 
 
-@api.get("/stats", responses={"200": cache_stats.CacheStats})
+@api.get("/stats", security=needs.READ, responses={"200": cache_stats.CacheStats})
 def stats() -> Any:
     """What this process has asked its cache for, and what the tiers hold."""
     return cache_stats.told(farm().cache.statistics())
 
 
-@api.post("/cleanup")
+@api.post("/cleanup", security=needs.ADMIN)
 def cleanup() -> Any:
     """Make room of what has expired, now."""
     return {"status": "cleanup_completed", "removed_count": farm().cache.sweep(), "timestamp": _now()}
 
 
-@api.get("/health")
+@api.get("/health", security=needs.READ)
 def health() -> Any:
     """Whether every tier answers."""
     statistics = farm().cache.statistics()
@@ -98,7 +98,7 @@ def health() -> Any:
     }
 
 
-@api.get("/<cache_key:key>", responses={"200": bodies.FoundValue, **_NOT_FOUND})
+@api.get("/<cache_key:key>", security=needs.READ, responses={"200": bodies.FoundValue, **_NOT_FOUND})
 def read(path: bodies.KeyPath) -> Any:
     """Read a value."""
     _check_key(path.key, "key")
@@ -115,7 +115,7 @@ def read(path: bodies.KeyPath) -> Any:
     }
 
 
-@api.post("/<cache_key:key>")
+@api.post("/<cache_key:key>", security=needs.ADMIN)
 def write(path: bodies.KeyPath, body: bodies.CachedValue) -> Any:
     """Keep a value, in the tier of its level and in those behind it."""
     _check_key(path.key, "key")
@@ -125,7 +125,7 @@ def write(path: bodies.KeyPath, body: bodies.CachedValue) -> Any:
     return {"key": path.key, "status": "cached", "cache_level": body.cache_level, "timestamp": _now()}
 
 
-@api.delete("/<cache_key:key>", responses=_NOT_FOUND)
+@api.delete("/<cache_key:key>", security=needs.ADMIN, responses=_NOT_FOUND)
 def delete(path: bodies.KeyPath) -> Any:
     """Forget a value, in every process."""
     _check_key(path.key, "key")

@@ -10,7 +10,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field
 
-from echo_api import problems, views
+from echo_api import needs, problems, views
 from echo_api.farm import farm
 from echo_tasks.messages import DeadLetter, JobRequest, JobStatus
 
@@ -19,6 +19,7 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/dead-letters",
     abp_tags=[Tag(name="dead letters")],
+    abp_security=needs.ADMIN,
     abp_responses=problems.INVALID,
 )
 

@@ -20,6 +20,7 @@ from echo_api.values import Values
 from echo_api.wakeups import Wakeups
 from echo_api.workforce import Workforce
 from echo_tasks import connections, keys, router
+from echo_tasks.access.keyring import Keyring
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -54,6 +55,7 @@ class Farm:
     letters: DeadLetters
     events: Events
     registry: Registry
+    keyring: Keyring
     scaling: Scaling
     intake: Intake
     workforce: Workforce
@@ -105,6 +107,7 @@ class Farm:
             letters=DeadLetters(broker, ledger, dispatcher),
             events=Events(broker),
             registry=registry,
+            keyring=Keyring(broker),
             scaling=Scaling(broker),
             intake=Intake(ledger, publisher, dispatcher),
             workforce=workforce,

@@ -11,6 +11,8 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from redis.exceptions import RedisError
 
+from echo_api import needs
+from echo_api.callers import caller
 from echo_api.farm import Farm, farm
 from echo_tasks import __version__, exposition, keys
 from echo_tasks.errors import BrokerUnavailable
@@ -18,28 +20,32 @@ from echo_tasks.errors import BrokerUnavailable
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 
 
-@api.get("/livez")
+@api.get("/livez", openapi_extensions=needs.NOTHING)
 def livez() -> Any:
     """Alive: this process answers. It asks nothing of others."""
     return {"status": "ok"}
 
 
-@api.get("/readyz")
+@api.get("/readyz", openapi_extensions=needs.MORE_FOR_ADMIN)
 def readyz() -> Any:
     """Ready: the broker takes writes, the store answers, every queue has a live worker that takes work; else 503."""
     checks = _checks(farm())
     ready = all(check["ok"] for check in checks.values())
-    return {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
+    told = checks if caller().may("admin") else {name: {"ok": check["ok"]} for name, check in checks.items()}
+    return {"status": "ready" if ready else "not ready", "checks": told}, 200 if ready else 503
 
 
-@api.get("/health")
+@api.get("/health", openapi_extensions=needs.MORE_FOR_ADMIN)
 def health() -> Any:
-    """The farm's health, with its workers and open jobs."""
+    """The farm's health, with its workers and open jobs; where keys are needed, those are for scope `admin` alone."""
     checks = _checks(farm())
     healthy = all(check["ok"] for check in checks.values())
+    status = "healthy" if healthy else "unhealthy"
+    if not caller().may("admin"):
+        return {"status": status}, 200 if healthy else 503
     broker_ok = checks["broker"]["ok"]
     return {
-        "status": "healthy" if healthy else "unhealthy",
+        "status": status,
         "timestamp": datetime.now(UTC).isoformat(),
         "version": __version__,
         "checks": checks,
@@ -48,7 +54,7 @@ def health() -> Any:
     }, 200 if healthy else 503
 
 
-@api.get("/metrics")
+@api.get("/metrics", openapi_extensions=needs.NOTHING)
 def metrics() -> Response:
     """This process's metrics, and the farm's sessions, as Prometheus reads them."""
     return Response(exposition.text(farm().metrics), content_type=exposition.CONTENT_TYPE)

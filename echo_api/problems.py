@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from cache.tier import TierFault
+from echo_api.callers import caller
 from echo_tasks import logs
 from echo_tasks.errors import (
     BrokerUnavailable,
@@ -20,6 +21,7 @@ from echo_tasks.errors import (
     JobNotFound,
     LetterNotFound,
     MembraneFull,
+    QuotaSpent,
     ScalingRefused,
     SessionBusy,
     SessionExists,
@@ -54,11 +56,20 @@ class Problem(BaseModel):
 class RequestProblem(Exception):
     """A request that cannot be served; raised by views, answered as a problem."""
 
-    def __init__(self, status: int, detail: str, *, field: str | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, field: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.headers = headers
         self.errors = [FieldError(field=field, message=detail)] if field else []
+
+
+def unauthenticated(detail: str, *, is_wrong: bool = False) -> RequestProblem:
+    """401, and how to show a key; `is_wrong`: one was shown that is not good (RFC 6750)."""
+    error = ', error="invalid_token"' if is_wrong else ""
+    return RequestProblem(401, detail, headers={"WWW-Authenticate": f'Bearer realm="deep-tree-echo"{error}'})
 
 
 def documented(description: str) -> dict[str, Any]:
@@ -122,13 +133,14 @@ def _retry_after(seconds: int) -> dict[str, str]:
 
 def install(app: Flask) -> None:
     """Answer every error of the application as a problem."""
-    app.register_error_handler(RequestProblem, lambda e: response(e.status, e.detail, errors=e.errors))
+    app.register_error_handler(RequestProblem, _refused)
     app.register_error_handler(JobNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(LetterNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))
-    app.register_error_handler(SessionNotFound, lambda e: response(404, str(e)))
-    app.register_error_handler(SessionExists, lambda e: response(409, str(e)))
-    app.register_error_handler(SessionBusy, lambda e: response(409, str(e), headers=_retry_after(RETRY_AFTER_S)))
+    app.register_error_handler(SessionNotFound, lambda e: response(404, f"no session {_named(e)}"))
+    app.register_error_handler(SessionExists, lambda e: response(409, f"session {_named(e)} exists"))
+    app.register_error_handler(SessionBusy, _session_busy)
+    app.register_error_handler(QuotaSpent, lambda e: response(429, str(e), headers=_retry_after(e.retry_after_s)))
     app.register_error_handler(
         SessionLimitReached, lambda e: response(429, str(e), headers=_retry_after(e.retry_after_s))
     )
@@ -145,6 +157,10 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
+def _refused(error: RequestProblem) -> Response:
+    return response(error.status, error.detail, errors=error.errors, headers=error.headers)
+
+
 def _http(error: HTTPException) -> Any:
     if error.response is not None:  # already a whole answer, such as the 422 of a validation
         return error.response
@@ -154,6 +170,15 @@ def _http(error: HTTPException) -> Any:
     if error.code is not None and 300 <= error.code < 400:
         return error
     return response(error.code or 500, error.description or "", headers=headers)
+
+
+def _named(error: SessionNotFound | SessionExists | SessionBusy) -> str:
+    """The session as its caller calls it."""
+    return caller().outer(error.session_id)
+
+
+def _session_busy(error: SessionBusy) -> Response:
+    return response(409, f"a job of session {_named(error)} is open", headers=_retry_after(RETRY_AFTER_S))
 
 
 def _membrane_full(error: MembraneFull) -> Response:

@@ -9,7 +9,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field
 
-from echo_api import problems, views
+from echo_api import needs, problems, views
 from echo_api.farm import farm
 from echo_api.problems import RequestProblem
 from echo_tasks.messages import ScalingEvent
@@ -21,6 +21,7 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/scaling",
     abp_tags=[Tag(name="scaling")],
+    abp_security=needs.ADMIN,
     abp_responses={"404": problems.documented("no such service")},
 )
 

@@ -3,15 +3,25 @@
 One process of greenlets: a waiting request or an idle event stream costs it a few kilobytes.
 """
 
+import subprocess
+import sys
 from typing import Any
 
 from echo_api.logger import Logger
 from echo_tasks import limits, tracing
+from echo_tasks.access import exposure
+from echo_tasks.errors import EX_CONFIG
 from echo_tasks.settings import current
 
 limits.raise_open_files()
 
 _settings = current()
+if exposure.wants_a_key_first(_settings):
+    # In a process of its own: what speaks with the broker must not be imported before gevent has patched what that
+    # imports. Where the broker is away nobody can tell; the API starts then, and lets nobody in without a key.
+    _check = subprocess.run([sys.executable, "-m", "echo_tasks.access", "check"], check=False)
+    if _check.returncode == EX_CONFIG:
+        raise SystemExit(EX_CONFIG)
 _host = _settings.api_host
 
 bind = f"[{_host}]:{_settings.api_port}" if ":" in _host else f"{_host}:{_settings.api_port}"

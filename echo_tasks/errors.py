@@ -2,10 +2,13 @@
 
 EchoError
 ├── SettingsError            a setting that the process cannot start with
+├── AccessUnset              the API would be open to others, or closed to all, and nobody has said which
 ├── CheckpointError          a model file that is missing, damaged, foreign or unsafe
 ├── BrokerUnavailable        the broker did not answer, or refused a write for want of room
 ├── FarmFull                 as many jobs are open as may be
 ├── MembraneFull             as many jobs wait for one membrane as may
+├── QuotaSpent               a key's holder has as much as he may: open jobs, jobs or tokens of the day
+├── KeyNotFound              no such API key
 ├── JobNotFound              no record of this job: never made, or past its retention
 ├── LeaseLost                another worker has taken the step over; what this one did of it is void
 ├── LetterNotFound           no such job on the dead-letter list
@@ -50,6 +53,17 @@ class SettingsError(EchoError):
         self.problems = problems
 
 
+class AccessUnset(EchoError):
+    """The API is bound beyond loopback, and there is no key that anybody could use it with."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"API_HOST={host!r} is not loopback, and there is no API key: make one (python -m echo_tasks.access make "
+            "NAME), set API_ADMIN_KEY, or say API_KEYS=required to start without any, or API_KEYS=off to let all in"
+        )
+        self.host = host
+
+
 class CheckpointError(EchoError):
     """A model file cannot be served; `reason` says why in one clause."""
 
@@ -85,6 +99,24 @@ class MembraneFull(EchoError):
         super().__init__(f"{most} jobs wait for the membrane {membrane}, which is as many as may")
         self.membrane = membrane
         self.retry_after_s = retry_after_s
+
+
+class QuotaSpent(EchoError):
+    """The key's holder may have no more of it; some may be free in `retry_after_s` seconds."""
+
+    def __init__(self, quota: str, most: int, retry_after_s: int) -> None:
+        super().__init__(f"{most} {quota} are as many as your key may have")
+        self.quota = quota
+        self.most = most
+        self.retry_after_s = retry_after_s
+
+
+class KeyNotFound(EchoError):
+    """There is no such API key."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"no API key {key_id}")
+        self.key_id = key_id
 
 
 class JobNotFound(EchoError):

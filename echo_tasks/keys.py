@@ -62,6 +62,11 @@ def awaiting(membrane: str) -> str:
     return f"{OPEN_JOBS}:{membrane}"
 
 
+def open_of(owner: str) -> str:
+    """Set: an owner's jobs that have not ended. Scripts know it by this form (`lua/backlog.lua`)."""
+    return f"{OPEN_JOBS}:of:{owner}"
+
+
 COUNTS = "echo:counts"
 """Hash: how many jobs and steps have come and ended, and how, ever since the broker has data (`counts.py`)."""
 
@@ -88,6 +93,12 @@ SESSIONS = "echo:sessions"
 
 MEMORY_COUNTS = "echo:memories:counts"
 """Hash: how many memories have been stored, recalled, dropped and consolidated, and how often they were searched."""
+
+ACCESS = "echo:access"
+"""Sorted set of the API keys' ids, by when they were made."""
+
+ACCESS_CHANNEL = "echo:access:changes"
+"""Channel that carries an API key's id when it is revoked or rotated."""
 
 PROBE = "echo:probe"
 """String with a time to live: what a health check writes, to see whether writes are taken."""
@@ -205,9 +216,29 @@ def of_session(session_id: str) -> list[str]:
     return [*(key(session_id) for key in named), SESSIONS]
 
 
-def idempotency(key: str) -> str:
-    """Hash: the job that was made under a client's key, and the fingerprint of its body."""
-    return f"echo:idempotency:{key}"
+def idempotency(key: str, owner: str = "") -> str:
+    """Hash: the job that was made under a client's key, and the fingerprint of its body; each owner has his own."""
+    return f"echo:idempotency-of:{owner}:{key}" if owner else f"echo:idempotency:{key}"
+
+
+def access(key_id: str) -> str:
+    """Hash: an API key's record."""
+    return f"{ACCESS}:{key_id}"
+
+
+def rate_of_key(key_id: str) -> str:
+    """String with a time to live: when an API key may make all its requests again."""
+    return f"echo:rate:key:{key_id}"
+
+
+def rate_of_address(address: str) -> str:
+    """The same of a client's address, for requests without a good key."""
+    return f"echo:rate:address:{address}"
+
+
+def spent(owner: str) -> str:
+    """Hash with a time to live: what an owner has had of today's jobs and tokens, and which day that is."""
+    return f"echo:spent:{owner}"
 
 
 def worker(node: str) -> str:

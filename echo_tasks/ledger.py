@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import redis
 
 from echo_tasks import keys, records
+from echo_tasks.access.quotas import Account
 from echo_tasks.answers import Flight
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.connections import broker_faults
@@ -35,16 +36,20 @@ FOLLOW_S = 10
 
 DEAD_LETTERS_KEPT = 1000
 
+NOBODYS = Account()
+"""Of jobs that were asked for without a key."""
+
 _NO_TURN = ("", "")
 """What `lua/finish.lua` takes for a job that leaves its session no turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """A client's key for a request, and the fingerprint of the request's body."""
+    """A client's key for a request, and the fingerprint of the request's body; `owner` is whose key it is."""
 
     key: str
     fingerprint: str
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +91,37 @@ class Ledger:
         self._alone = script(client, "alone")
         self._followers = script(client, "followers")
 
-    def create(self, spec: JobSpec, idempotency: Idempotency | None = None, *, names_session: bool = True) -> Created:
+    def create(
+        self,
+        spec: JobSpec,
+        idempotency: Idempotency | None = None,
+        *,
+        names_session: bool = True,
+        account: Account = NOBODYS,
+    ) -> Created:
         """Write a new job with status `queued` at the end of its session's line, or find that made under the same key.
 
         `names_session`: its client has named the session, which counts as live from now on. Raises IdempotencyConflict
-        when the key belongs to a job with another fingerprint, SessionLimitReached, FarmFull, and MembraneFull.
+        when the key belongs to a job with another fingerprint, SessionLimitReached, QuotaSpent, FarmFull, MembraneFull.
         """
-        key, fingerprint = (idempotency.key, idempotency.fingerprint) if idempotency else ("", "")
+        asked = idempotency or Idempotency("", "")
         with broker_faults():
             reply = self._create(
                 keys=[
                     keys.job(spec.job_id),
                     keys.OPEN_JOBS,
                     keys.events(spec.job_id),
-                    keys.idempotency(key),
+                    keys.idempotency(asked.key, asked.owner),
                     *keys.of_session(spec.session_id),
                     *keys.of_steps(),
+                    keys.spent(account.owner),
                 ],
                 args=[
                     spec.job_id,
                     spec.model_dump_json(exclude={"past"}),
                     len(spec.membranes),
-                    key,
-                    fingerprint,
+                    asked.key,
+                    asked.fingerprint,
                     PUBLISHING_S,
                     EVENTS_KEPT,
                     spec.session_id,
@@ -120,17 +133,18 @@ class Ledger:
                     self._backlog.per_membrane,
                     spec.priority,
                     "" if spec.timeout_s is None else spec.timeout_s,
+                    *account.as_args(),
                 ],
             )
         if reply[0] == "created":
             return Created(spec.job_id, is_new=True, published=False)
-        if refusal := self._backlog.refusal(reply):
+        if refusal := self._backlog.refusal(reply) or account.refusal(reply):
             raise refusal
         if reply[0] == "full":
             raise SessionLimitReached(self._bounds.live, int(reply[1]))
         _, job_id, known_fingerprint, published = reply
-        if known_fingerprint != fingerprint:
-            raise IdempotencyConflict(key, job_id)
+        if known_fingerprint != asked.fingerprint:
+            raise IdempotencyConflict(asked.key, job_id)
         return Created(job_id, is_new=False, published=published == "1")
 
     def release(self, session_id: str) -> JobSpec | None:
@@ -175,7 +189,7 @@ class Ledger:
     def mark_published(self, idempotency: Idempotency) -> None:
         """Note that the key's job needs no more messages: a replay only finds it."""
         with broker_faults():
-            self._redis.hset(keys.idempotency(idempotency.key), "published", "1")
+            self._redis.hset(keys.idempotency(idempotency.key, idempotency.owner), "published", "1")
 
     def abandon(self, spec: JobSpec) -> bool:
         """Forget a job whose client is told that it was not accepted; false when it has started already."""
@@ -281,7 +295,7 @@ class Ledger:
                     self._session_s,
                     lease.step if lease else "",
                     lease.token if lease else "",
-                    letter.model_dump_json() if letter else "",
+                    letter.model_dump_json(exclude={"owner"}) if letter else "",
                     DEAD_LETTERS_KEPT,
                     PUBLISHING_S,
                     *turn,

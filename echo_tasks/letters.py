@@ -11,6 +11,7 @@ import uuid
 import redis
 
 from echo_tasks import keys, tracing
+from echo_tasks.access.quotas import Account
 from echo_tasks.connections import broker_faults
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import LetterNotFound
@@ -58,16 +59,17 @@ class DeadLetters:
     def replay(self, job_id: str) -> JobSpec:
         """Ask for a job again: a new one in the same session, after which the letter goes. Raises LetterNotFound.
 
-        Two who replay a letter at once, or one who tries again after a fault, make one job. It belongs to the trace of
-        whoever asks, or else to that of the job before.
+        Two who replay a letter at once, or one who tries again after a fault, make one job. It belongs to the owner of
+        the job before, and to the trace of whoever asks now, or else to that of the job before.
         """
-        before = self.read(job_id).spec
+        letter = self.read(job_id)
+        before = letter.spec
         tracing.active().link(before.trace)
         request = before.model_dump(include={*JobRequest.model_fields, "session_id"})
         trace = {"trace": dict(tracing.current() or before.trace)}
         spec = JobSpec.model_validate(request | trace | {"job_id": uuid.uuid4().hex, "replay_of": job_id})
         key = Idempotency(f"dead-letter {job_id}", job_id)
-        created = self._ledger.create(spec, key, names_session=False)
+        created = self._ledger.create(spec, key, names_session=False, account=Account(letter.owner))
         self._dispatcher.advance(spec.session_id)
         with broker_faults(), self._redis.pipeline() as pipe:
             pipe.zrem(keys.DEAD_LETTERS, job_id)

@@ -46,6 +46,7 @@ def job(job_id: str, record: Mapping[str, str]) -> Job:
         result=JobResult.model_validate_json(record["result"]) if "result" in record else None,
         error=JobError.model_validate_json(record["error"]) if "error" in record else None,
         replay_of=spec.get("replay_of"),
+        owner=record.get("owner", ""),
     )
 
 

@@ -82,6 +82,7 @@ class Sessions:
         self._open = script(client, "open")
         self._fork = script(client, "fork")
         self._delete = script(client, "delete")
+        self._page = script(client, "live")
 
     def open(self, session_id: str) -> None:
         """Make an empty session. Raises SessionExists, SessionLimitReached."""
@@ -137,21 +138,19 @@ class Sessions:
         gone = int(turns or 0) - len(texts)
         return [_turn(text, gone + place) for place, text in enumerate(texts, 1)]
 
-    def count(self) -> int:
-        """How many sessions are live and count."""
+    def count(self, beginning: str = "") -> int:
+        """How many sessions are live and count, of those whose ids begin so."""
         with broker_faults():
-            return int(self._redis.zcount(keys.SESSIONS, f"({self._now()}", "+inf"))
+            return int(self._page(keys=[keys.SESSIONS], args=[beginning, 0, 0])[0])
 
-    def live(self, *, offset: int = 0, limit: int = 100) -> list[Session]:
-        """A page of the sessions that count: those with open jobs first, then by last activity, the latest first."""
+    def live(self, *, offset: int = 0, limit: int = 100, beginning: str = "") -> list[Session]:
+        """A page of the sessions that count: those with open jobs first, then by last activity, the latest first.
+
+        Only those whose ids begin so.
+        """
         with broker_faults():
-            page = self._redis.zrevrangebyscore(keys.SESSIONS, "+inf", f"({self._now()}", start=offset, num=limit)
+            page = self._page(keys=[keys.SESSIONS], args=[beginning, offset, limit])[1]
         return [session for session in self._read(page) if session is not None]
-
-    def _now(self) -> str:
-        """The time by the broker's clock."""
-        seconds, microseconds = self._redis.time()
-        return f"{seconds}.{microseconds:06}"
 
     def _check(self, reply: list[str], session_id: str) -> None:
         if reply[0] == "exists":

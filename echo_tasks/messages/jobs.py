@@ -79,6 +79,7 @@ class Job(Stored):
     result: JobResult | None = None
     error: JobError | None = None
     replay_of: str | None = None
+    owner: str = Field("", description="whose it is; empty: nobody's, since it was asked for without a key")
 
 
 class DeadLetter(Stored):
@@ -90,3 +91,4 @@ class DeadLetter(Stored):
     deliveries: int
     node: str
     at: float
+    owner: str = Field("", description="whose job it was; the script that keeps the letter adds it")
