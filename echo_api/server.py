@@ -19,8 +19,9 @@ _settings = current()
 if exposure.wants_a_key_first(_settings):
     # In a process of its own: what speaks with the broker must not be imported before gevent has patched what that
     # imports. Where the broker is away nobody can tell; the API starts then, and lets nobody in without a key.
-    _check = subprocess.run([sys.executable, "-m", "echo_tasks.access", "check"], check=False)
+    _check = subprocess.run([sys.executable, "-m", "echo_tasks.access", "check"], stderr=subprocess.PIPE, text=True)
     if _check.returncode == EX_CONFIG:
+        sys.stderr.write(_check.stderr)
         raise SystemExit(EX_CONFIG)
 _host = _settings.api_host
 

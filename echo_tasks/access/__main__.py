@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from echo_tasks.errors import AccessUnset, BrokerUnavailable, KeyNotFound, exit_
 from echo_tasks.settings import current
 
 DAY_S = 86400
+PATIENCE_S = 5.0
 
 
 def make(keyring: Keyring, chosen: argparse.Namespace) -> None:
@@ -61,7 +63,7 @@ def revoke(keyring: Keyring, chosen: argparse.Namespace) -> None:
 def check(keyring: Keyring, _: argparse.Namespace) -> None:
     """End with status 78 if the API must not start as things are."""
     settings = current()
-    if exposure.wants_a_key_first(settings) and not keyring.all():
+    if exposure.wants_a_key_first(settings) and not _all_patiently(keyring):
         exit_misconfigured(AccessUnset(settings.api_host))
 
 
@@ -118,6 +120,18 @@ def _add_make(making: argparse.ArgumentParser) -> None:
         ("requests-per-minute", "most requests of a minute (REQUESTS_PER_MINUTE)"),
     ):
         making.add_argument(f"--{name}", type=int, metavar="N", help=what)
+
+
+def _all_patiently(keyring: Keyring) -> list[Grant]:
+    """All keys; the broker may be starting, too."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return keyring.all()
+        except BrokerUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _state(grant: Grant) -> str:

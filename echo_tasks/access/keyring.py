@@ -92,7 +92,9 @@ class Keyring:
     def revoke(self, key_id: str) -> None:
         """Have a key be good for nothing from now on, in every process. Raises KeyNotFound."""
         with broker_faults():
-            if not self._revoke(keys=[keys.access(key_id)], args=[keys.ACCESS_CHANNEL, key_id]):
+            if not self._revoke(
+                keys=[keys.access(key_id), keys.rate_of_key(key_id)], args=[keys.ACCESS_CHANNEL, key_id]
+            ):
                 raise KeyNotFound(key_id)
 
     def admit(self, shown: Credential | None, address: str, per_minute: int) -> Admission:
