@@ -14,6 +14,7 @@ from echo_api.farm import Farm, farm
 from echo_api.needs import Need
 from echo_api.permits import Permit
 from echo_api.problems import RequestProblem, unauthenticated
+from echo_tasks import tracing
 from echo_tasks.access import credentials, exposure
 from echo_tasks.access.admission import Admission
 from echo_tasks.access.credentials import Credential, digest
@@ -75,6 +76,7 @@ def _holder(farm: Farm, text: str) -> Caller:
     if shown is None or admission.grant is None:
         raise unauthenticated(_STANDINGS[admission.standing], is_wrong=True)
     structlog.contextvars.bind_contextvars(key_id=shown.key_id)
+    tracing.active().set({"echo.key_id": shown.key_id})
     return Caller.of(admission.grant, shown)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +27,9 @@ def make(keyring: Keyring, chosen: argparse.Namespace) -> None:
     given = {name: value for name in Bounds.model_fields if (value := getattr(chosen, name)) is not None}
     if given.get("priority", 1) > given.get("priority_most", 10):
         sys.exit("echo: --priority is above --priority-most")
-    expires_in_s = chosen.expires_days and int(chosen.expires_days * DAY_S)
+    if chosen.expires_days is not None and not chosen.expires_days > 0:
+        sys.exit("echo: --expires-days is to be above 0")
+    expires_in_s = None if chosen.expires_days is None else math.ceil(chosen.expires_days * DAY_S)
     scopes = tuple(scope for scope in SCOPES if scope in (chosen.scopes or ("submit", "read")))
     print(keyring.make(Request(chosen.name, scopes, Bounds(**given), expires_in_s, chosen.owner)))
 

@@ -58,7 +58,9 @@ class Keyring:
             flat = [part for pair in record.items() for part in pair]
             names = [keys.access(key_id), keys.ACCESS]
             with broker_faults():
-                if self._enrol(keys=names, args=[key_id, asked.expires_in_s or "", *flat]):
+                if self._enrol(
+                    keys=names, args=[key_id, "" if asked.expires_in_s is None else asked.expires_in_s, *flat]
+                ):
                     return credentials.written(key_id, secret)
 
     def read(self, key_id: str) -> Grant:
