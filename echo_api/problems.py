@@ -85,8 +85,10 @@ FULL: ResponseDict = {"429": documented("as many sessions are live as may be; `R
 
 CROWDED: ResponseDict = {
     "429": documented(
-        "as many sessions are live, or jobs wait for one of the membranes, as may; `Retry-After` says when to return"
+        "as many sessions are live, jobs wait for one of the membranes, or the key's jobs are there, as may; or there "
+        "were too many requests; `Retry-After` says when to return"
     ),
+    "403": documented("the key has not the scope `submit`, or its jobs may not have that priority; `errors` names it"),
     "503": documented("the broker does not answer or has no room, or as many jobs are open as may be; `Retry-After`"),
 }
 """For the routes that make a job."""

@@ -16,6 +16,7 @@ from echo_api import create_app, needs
 from echo_tasks import connections, keys
 from echo_tasks.access.grants import Bounds, Scope
 from echo_tasks.access.keyring import Keyring, Request
+from echo_tasks.errors import SettingsError
 from echo_tasks.settings import load
 
 ADMIN_KEY = "0123456789abcdef" * 2
@@ -186,6 +187,16 @@ def test_the_settings_key_needs_no_broker(own: str) -> None:
     away = app(f"redis://127.0.0.1:{free_port()}/0", API_KEYS="required", API_ADMIN_KEY=ADMIN_KEY)
     problem(away.get("/api/services", headers=bearer(ADMIN_KEY)), 503)
     assert ADMIN_KEY not in repr(load({"API_ADMIN_KEY": ADMIN_KEY}))
+
+
+@pytest.mark.parametrize("key", ["too-short", "with spaces " * 5, "with,commas" * 5, "é" * 40])
+def test_a_settings_key_that_could_be_guessed_or_not_be_sent_is_refused(key: str) -> None:
+    """In a line without it."""
+    with pytest.raises(SettingsError) as caught:
+        load({"API_ADMIN_KEY": key})
+    (line,) = caught.value.problems
+    assert line.startswith("API_ADMIN_KEY='***' is not allowed (value error, at least 32")
+    assert key not in line
 
 
 def test_nobody_is_let_through_while_the_broker_is_away(keyring: Keyring) -> None:

@@ -51,6 +51,8 @@ def test_an_empty_variable_is_unset() -> None:
         ("FLOWER_URL_PREFIX", "tools flower", "as in tools/flower"),
         ("FLOWER_PERSISTENT", "perhaps", "true or false"),
         ("FLOWER_MAX_TASKS", "0", "from 1"),
+        ("API_KEYS", "perhaps", "auto or required or off"),
+        ("REQUESTS_PER_MINUTE", "-1", "from 0"),
     ],
 )
 def test_a_bad_value_names_variable_value_and_what_is_allowed(variable: str, value: str, allowed: str) -> None:
