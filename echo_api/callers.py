@@ -44,7 +44,7 @@ class Caller:
     @property
     def beginning(self) -> str:
         """What the farm's names of his sessions begin with."""
-        return "" if self.may("admin") else f"{self.owner}_"
+        return "" if self.may("admin") else self.account.beginning
 
     @property
     def longest_name(self) -> int:
@@ -67,7 +67,7 @@ class Caller:
     def account(self) -> Account:
         """Whose his jobs are, and how many he may have."""
         bounds = self.bounds
-        return Account(self.owner, bounds.open_jobs, bounds.jobs_per_day, bounds.tokens_per_day)
+        return Account(self.owner, bounds.open_jobs, bounds.jobs_per_day, bounds.tokens_per_day, bounds.sessions)
 
 
 ANYBODY = Caller()

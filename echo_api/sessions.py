@@ -13,6 +13,7 @@ from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field
 
 from echo_api import belongings, needs, problems, requests
+from echo_api.callers import caller
 from echo_api.farm import farm
 from echo_api.views import utc
 from echo_tasks.messages import MemoryType, Message, SessionId
@@ -96,7 +97,7 @@ def create(body: OpenRequest) -> Any:
     Not needed to talk in one: the first job that names a session opens it.
     """
     name = body.session_id or _new_id()
-    farm().sessions.open(belongings.session(name))
+    farm().sessions.open(belongings.session(name), caller().account)
     return _view(name), 201, {"Location": url_for("sessions.read", session_id=name)}
 
 
@@ -142,7 +143,8 @@ def fork(path: SessionPath, body: ForkRequest) -> Any:
     trimmed away cannot be gone on from: 422.
     """
     name = body.session_id or _new_id()
-    farm().sessions.fork(belongings.session(path.session_id), body.turn, belongings.session(name))
+    source, made = belongings.session(path.session_id), belongings.session(name)
+    farm().sessions.fork(source, body.turn, made, caller().account)
     return _view(name), 201, {"Location": url_for("sessions.read", session_id=name)}
 
 

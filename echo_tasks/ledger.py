@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import redis
 
 from echo_tasks import keys, records
-from echo_tasks.access.quotas import Account
+from echo_tasks.access.quotas import NOBODY, Account
 from echo_tasks.answers import Flight
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.connections import broker_faults
@@ -35,9 +35,6 @@ FOLLOW_S = 10
 """How often somebody looks whether the job that another one waits for is still under way."""
 
 DEAD_LETTERS_KEPT = 1000
-
-NOBODYS = Account()
-"""Of jobs that were asked for without a key."""
 
 _NO_TURN = ("", "")
 """What `lua/finish.lua` takes for a job that leaves its session no turn."""
@@ -97,7 +94,7 @@ class Ledger:
         idempotency: Idempotency | None = None,
         *,
         names_session: bool = True,
-        account: Account = NOBODYS,
+        account: Account = NOBODY,
     ) -> Created:
         """Write a new job with status `queued` at the end of its session's line, or find that made under the same key.
 

@@ -120,6 +120,7 @@ def _add_make(making: argparse.ArgumentParser) -> None:
         ("open-jobs", "most jobs that have not ended (any)"),
         ("jobs-per-day", "most jobs of a day, UTC (any)"),
         ("tokens-per-day", "tokens of a day, UTC, after which no more jobs are taken (any)"),
+        ("sessions", "most sessions that it has named and that live (any)"),
         ("requests-per-minute", "most requests of a minute (REQUESTS_PER_MINUTE)"),
     ):
         making.add_argument(f"--{name}", type=int, metavar="N", help=what)

@@ -19,8 +19,8 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 class Bounds(Stored):
     """How much a key's holder may have; None: no more bound than anybody's.
 
-    `priority` is what his jobs have that name none, `priority_most` the highest that they may name. Open jobs, jobs and
-    tokens a day (UTC) are counted for all keys of one owner together, requests for each key by itself.
+    `priority` is what his jobs have that name none, `priority_most` the highest that they may name. Requests are
+    counted for each key by itself, all else for all keys of one owner together; days are UTC's.
     """
 
     priority: int = Field(1, ge=1, le=keys.HIGHEST)
@@ -28,6 +28,7 @@ class Bounds(Stored):
     open_jobs: int | None = Field(None, ge=1)
     jobs_per_day: int | None = Field(None, ge=1)
     tokens_per_day: int | None = Field(None, ge=1)
+    sessions: int | None = Field(None, ge=1)
     requests_per_minute: int | None = Field(None, ge=1)
 
 

@@ -3,10 +3,11 @@
 -- ARGV: job id, spec, steps to come, key or '', fingerprint, seconds that publishing may take, events kept,
 --       session id, '1' if its client named it, live sessions at most, seconds that a session is kept,
 --       its membranes, open jobs at most, jobs that wait for a membrane at most, priority, seconds until its deadline or '',
---       its owner or '', and of his open jobs, jobs a day and tokens a day at most, or ''
+--       its owner or '', and of his open jobs, jobs a day and tokens a day at most, or '', what his sessions' ids begin
+--       with, and how many of them may live at most, or ''
 -- Returns {'created'}, {'exists', job id, fingerprint, '1' if its messages were published or are just now}, or
 -- {'full', seconds until a session may go} when the client names one more session than may be live, {'crowded', …} (see
--- `what_keeps_out`), {'spent', …} (see `what_is_spent`) or {'short of memory'}. No bound keeps out who comes again with his key.
+-- `what_keeps_out`), {'spent', …} (see `what_is_spent`, `sessions_spent`) or {'short of memory'}. No bound keeps out who comes again with his key.
 local s, w, at, named = session_at(5), steps_at(11), now(), ARGV[9] == '1'
 if ARGV[4] ~= '' then
   local known = redis.call('HMGET', KEYS[4], 'job_id', 'fingerprint', 'published', 'at')
@@ -22,6 +23,8 @@ local owner = ARGV[17]
 local spent = owner ~= '' and what_is_spent(KEYS[2], KEYS[18], owner, ARGV[18], ARGV[19], ARGV[20], at)
 if spent then return spent end
 if named and not has_room(s.live, ARGV[8], at, ARGV[10]) then return {'full', room_in(s.live, at, ARGV[11])} end
+local many = named and sessions_spent(s.live, ARGV[8], ARGV[21], ARGV[22], at, ARGV[11])
+if many then return many end
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[4], 'job_id', ARGV[1], 'fingerprint', ARGV[5], 'at', at)
   redis.call('HSET', KEYS[1], 'idempotency', KEYS[4])

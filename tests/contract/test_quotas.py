@@ -107,6 +107,31 @@ def test_a_days_tokens_are_those_of_answers(ledger: Ledger, broker: redis.Redis)
         ledger.create(job(), account=mine)
 
 
+def test_live_sessions_are_counted_for_their_owner_alone(ledger: Ledger, broker: redis.Redis) -> None:
+    """Those that he named, by opening, forking or a job; until they go. One that lives is no new one."""
+    sessions, mine = Sessions(broker, retention_s=60, session_s=60), account(sessions=2)
+
+    def named(name: str) -> str:
+        return mine.beginning + name
+
+    sessions.open(named("a"), mine)
+    ledger.create(job(session_id=named("b")), account=mine)
+    ledger.create(job(session_id=named("b")), account=mine)
+    ledger.create(job(session_id=named("s-1")), account=mine, names_session=False)
+    for one_more in (
+        lambda: sessions.open(named("c"), mine),
+        lambda: sessions.fork(named("a"), 0, named("c"), mine),
+        lambda: ledger.create(job(session_id=named("c")), account=mine),
+    ):
+        with pytest.raises(QuotaSpent, match="2 live sessions") as caught:
+            one_more()
+        assert 55 <= caught.value.retry_after_s <= 60
+    other = account(sessions=1)
+    sessions.open(f"{other.beginning}a", other)
+    sessions.delete(named("a"))
+    sessions.fork(named("b"), 0, named("c"), mine)
+
+
 def test_jobs_that_an_older_process_ended_do_not_count_for_ever(ledger: Ledger, broker: redis.Redis) -> None:
     """It knows of no owners; at the bound whoever asks looks which jobs are really open."""
     mine = account(open_jobs=2)
