@@ -14,6 +14,7 @@ from test_requests import problem
 
 from echo_api import create_app, needs
 from echo_tasks import connections, keys
+from echo_tasks.access import exposure
 from echo_tasks.access.grants import Bounds, Scope
 from echo_tasks.access.keyring import Keyring, Request
 from echo_tasks.errors import SettingsError
@@ -235,6 +236,24 @@ def test_who_needs_a_key(own: str, settings: dict[str, str], address: str, forwa
         "/api/cognitive/sessions", headers=headers, environ_overrides={"REMOTE_ADDR": address}
     )
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("said", "is_wanted"),
+    [
+        ({}, False),
+        ({"API_HOST": "localhost"}, False),
+        ({"API_HOST": "0.0.0.0"}, True),
+        ({"API_HOST": "::"}, True),
+        ({"API_HOST": "192.0.2.1"}, True),
+        ({"API_HOST": "0.0.0.0", "API_KEYS": "required"}, False),
+        ({"API_HOST": "0.0.0.0", "API_KEYS": "off"}, False),
+        ({"API_HOST": "0.0.0.0", "API_ADMIN_KEY": ADMIN_KEY}, False),
+    ],
+)
+def test_the_api_wants_a_key_first_unless_somebody_said_otherwise(said: dict[str, str], is_wanted: bool) -> None:
+    """An explicit setting, or a key that the settings name, is enough."""
+    assert exposure.wants_a_key_first(load(said)) is is_wanted
 
 
 def test_a_key_that_is_shown_counts_where_none_is_needed(own: str, keyring: Keyring) -> None:

@@ -227,9 +227,6 @@ def test_the_api_starts_elsewhere_only_with_a_key_or_a_word(tmp_path: Path) -> N
         (line,) = refused.text().splitlines()
         assert "API_HOST='0.0.0.0'" in line
         assert "python -m echo_tasks.access make" in line
-        for said in ({"API_KEYS": "required"}, {"API_KEYS": "off"}, {"API_ADMIN_KEY": ADMIN_KEY}, {"API_HOST": "::1"}):
-            told = Site(tmp_path, site.env | said)
-            assert command(told, "check").returncode == 0, said
         assert command(site, "check").returncode == 78
         made(site, "first", "--scope", "admin")
         assert command(site, "check").returncode == 0
