@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -74,10 +75,16 @@ def unauthenticated(detail: str, *, is_wrong: bool = False) -> RequestProblem:
 
 def documented(description: str) -> dict[str, Any]:
     """A problem response for the OpenAPI document."""
+    return {"description": description, "content": {"application/problem+json": {"schema": _schema()}}}
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    """The schema of every problem."""
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schema["properties"]["errors"]["items"] = FieldError.model_json_schema()
     schema.pop("$defs", None)
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+    return schema
 
 
 FULL: ResponseDict = {"429": documented("as many sessions are live as may be; `Retry-After` says when one may go")}
