@@ -29,8 +29,14 @@ def key() -> str | None:
 
 
 def is_local() -> bool:
-    """Whether it comes from this machine, and is not passed on from another: whoever does that says so in a header."""
-    return all(is_loopback(address) for address in (request.remote_addr or "", *request.access_route))
+    """Whether it comes from this machine, and is not passed on from another: whoever does that says so in a header.
+
+    A header that anybody may forge can only take the caller's freedom away here, never give it.
+    """
+    if "Forwarded" in request.headers:
+        return False
+    passed_on = request.headers.get("X-Real-IP", "127.0.0.1")
+    return all(is_loopback(address) for address in (request.remote_addr or "", passed_on, *request.access_route))
 
 
 def client() -> str:

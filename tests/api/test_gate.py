@@ -221,6 +221,9 @@ def test_nobody_is_let_through_while_the_broker_is_away(keyring: Keyring) -> Non
         ({}, "127.0.0.1", "203.0.113.9", 401),
         ({}, "127.0.0.1", "127.0.0.1, 203.0.113.9", 401),
         ({}, "127.0.0.1", "nonsense", 401),
+        ({}, "127.0.0.1", "X-Real-IP: 203.0.113.9", 401),
+        ({}, "127.0.0.1", "X-Real-IP: 127.0.0.1", 200),
+        ({}, "127.0.0.1", "Forwarded: for=203.0.113.9", 401),
         ({"API_HOST": "localhost"}, "127.0.0.1", None, 200),
         ({"API_HOST": "0.0.0.0"}, "127.0.0.1", None, 401),
         ({"API_HOST": "::"}, "::1", None, 401),
@@ -231,7 +234,8 @@ def test_nobody_is_let_through_while_the_broker_is_away(keyring: Keyring) -> Non
 )
 def test_who_needs_a_key(own: str, settings: dict[str, str], address: str, forwarded: str | None, status: int) -> None:
     """`auto`: this machine's own programs do not, where no other machine can be behind them."""
-    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    name, _, value = (forwarded or "").rpartition(": ")
+    headers = {name or "X-Forwarded-For": value} if forwarded else {}
     answer = app(own, **settings).get(
         "/api/cognitive/sessions", headers=headers, environ_overrides={"REMOTE_ADDR": address}
     )
