@@ -8,7 +8,9 @@ from echo_api import (
     activity,
     cache_routes,
     cognitive,
+    cors,
     dead_letters,
+    headers,
     health,
     jobs,
     memories,
@@ -44,6 +46,8 @@ def build(settings: Settings | None) -> OpenAPI:
     app.url_map.merge_slashes = False  # keys of the cache may have any characters
     app.url_map.converters |= {"job_id": JobId, "session_id": SessionId, "cache_key": CacheKey}
     app.extensions["farm"] = Farm.connect(settings or current())
+    headers.install(app)
+    cors.install(app)
     spans.install(app)
     metering.install(app)
     problems.install(app)

@@ -18,6 +18,7 @@ from echo_api import cache_bodies as bodies
 from echo_api import cache_stats, problems, requests
 from echo_api.farm import farm
 from echo_api.problems import RequestProblem
+from echo_api.values import MOST_NESTED, nesting
 
 MOST_BULK_BYTES = 16 * 1024 * 1024
 _ROOM_FOR_THE_REST_BYTES = 64 * 1024
@@ -177,6 +178,10 @@ def _content(value: Any, field: str) -> bytes:
         content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except ValueError as error:  # an unpaired surrogate, or what is no number
         raise RequestProblem(422, f"no JSON value: {error}", field=field) from None
+    except RecursionError:
+        raise RequestProblem(422, f"nested more than {MOST_NESTED} deep", field=field) from None
+    if nesting(content) > MOST_NESTED:
+        raise RequestProblem(422, f"nested more than {MOST_NESTED} deep", field=field)
     if len(content) > most:
         raise RequestProblem(422, f"a value of {len(content)} bytes; at most {most} are allowed", field=field)
     return content

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from cache.tier import TierFault
+from echo_api.connection import TooSlow
 from echo_tasks import logs
 from echo_tasks.errors import (
     BrokerUnavailable,
@@ -123,6 +124,7 @@ def _retry_after(seconds: int) -> dict[str, str]:
 def install(app: Flask) -> None:
     """Answer every error of the application as a problem."""
     app.register_error_handler(RequestProblem, lambda e: response(e.status, e.detail, errors=e.errors))
+    app.register_error_handler(TooSlow, lambda e: response(408, str(e)))
     app.register_error_handler(JobNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(LetterNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))

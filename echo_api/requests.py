@@ -43,6 +43,10 @@ def require_json_object() -> None:
     if request.content_length is None and len(request.get_data()) >= (request.max_content_length or 0):
         # A chunked body is read up to the limit, and what comes behind it is not noticed.
         raise RequestProblem(413, "the body is too large")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RequestProblem(415, "the body must not be encoded or compressed")
+    if b"\0" in request.get_data():  # UTF-16 or UTF-32, which Python would read as well
+        raise RequestProblem(400, "the body is not JSON in UTF-8")
     try:
         body = request.get_json()
     except UnsupportedMediaType:

@@ -6,7 +6,7 @@ import re
 from importlib.util import find_spec
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
 
 from echo_tasks import addresses, keys
 
@@ -38,6 +38,15 @@ def _path_prefix(text: str) -> str:
     return prefix
 
 
+def _origins(text: str) -> frozenset[str]:
+    """As browsers write them: in lower case, and without the port that goes without saying."""
+    found = {origin.strip().lower() for origin in text.split(",") if origin.strip()}
+    for origin in found:
+        if origin != "*" and not re.fullmatch(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?", origin, re.ASCII):
+            raise ValueError(f"{origin!r} is no origin, as in https://app.example.org:8443")
+    return frozenset(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in found)
+
+
 MOST_SLOTS = 1024
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -45,4 +54,5 @@ ServerUrl = Annotated[str, AfterValidator(addresses.checked)]
 StatesByStep = Annotated[str, AfterValidator(_states_by_step)]
 TraceEndpoint = Annotated[str, Field(pattern=r"^https?://[^/]"), AfterValidator(_for_traces)]
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
+Origins = Annotated[frozenset[str], BeforeValidator(_origins), WithJsonSchema({"type": "string"})]
 Secret = Annotated[SecretStr, Field(min_length=1)]
