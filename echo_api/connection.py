@@ -38,7 +38,7 @@ class TooSlow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds that a client may take to begin a request, over its head, over its body, and to read a piece of an answer."""
+    """Seconds that a client may take to begin a request, over its head and its body, and to read a piece."""
 
     idle_s: float
     head_s: float

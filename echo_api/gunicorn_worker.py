@@ -10,7 +10,7 @@ import gevent
 from gunicorn.workers.ggevent import GeventWorker
 
 from echo_api import refusals
-from echo_api.connection import Connection, Patience, TooSlow
+from echo_api.connection import Connection, Patience
 from echo_tasks import logs
 from echo_tasks.settings import current
 
@@ -54,7 +54,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("request failed", exc_info=exc)
         else:
-            log.info("request refused", status=int(status), client=addr[0] if addr else "", reason=str(exc))
+            log.info("request refused", status=int(status), client=addr[0] if addr else "", reason=type(exc).__name__)
         with suppress(OSError):
             client.sendall(refusals.answer(status, detail))
 
@@ -62,7 +62,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 def _read_out(req: Any) -> bool:
     """Read what is left of a body; whether that was all of it. Others are served meanwhile."""
     left = 0 if req.body.failed else MOST_UNREAD_BYTES
-    with suppress(OSError, TooSlow):  # the client is gone, or has sent no chunks
+    with suppress(OSError, *refusals.KINDS):  # what cannot be read ends the connection, and has been answered
         while left > 0:
             data = req.body.read(min(left, _UNREAD_AT_ONCE_BYTES))
             if not data:

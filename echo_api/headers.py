@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit, urlunsplit
+
 from flask import Flask, Response, request
 
 from echo_api import browsers
@@ -14,6 +16,8 @@ def install(app: Flask) -> None:
 
 
 def _complete(response: Response) -> Response:
+    if response.location is not None and 300 <= response.status_code < 400:
+        _send_on_here(response)
     is_page = response.mimetype == "text/html"
     policy = browsers.policy_of_page(response.get_data(as_text=True)) if is_page else browsers.NOTHING
     told = browsers.ALWAYS | {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
@@ -22,3 +26,10 @@ def _complete(response: Response) -> Response:
     for name, value in told.items():
         response.headers.setdefault(name, value)
     return response
+
+
+def _send_on_here(response: Response) -> None:
+    """Where a redirection goes: the router's own names the host that the client has named, whatever that is."""
+    place = urlsplit(response.location or "")
+    response.location = urlunsplit(("", "", place.path, place.query, ""))
+    response.set_data(b"")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from cache.tier import TierFault
-from echo_api.connection import TooSlow
+from echo_api import refusals
 from echo_tasks import logs
 from echo_tasks.errors import (
     BrokerUnavailable,
@@ -124,7 +124,8 @@ def _retry_after(seconds: int) -> dict[str, str]:
 def install(app: Flask) -> None:
     """Answer every error of the application as a problem."""
     app.register_error_handler(RequestProblem, lambda e: response(e.status, e.detail, errors=e.errors))
-    app.register_error_handler(TooSlow, lambda e: response(408, str(e)))
+    for kind in refusals.KINDS:  # of a body, while a view reads it
+        app.register_error_handler(kind, lambda e: response(*refusals.of(e)))
     app.register_error_handler(JobNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(LetterNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))
@@ -143,7 +144,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(ScalingRefused, lambda e: response(400 if e.is_bound else 409, str(e)))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(BrokerUnavailable, _broker_unavailable)
-    app.register_error_handler(TierFault, lambda e: unavailable(f"the cache cannot do that now: {e}"))
+    app.register_error_handler(TierFault, _tier_fault)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -153,8 +154,6 @@ def _http(error: HTTPException) -> Any:
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    if error.code is not None and 300 <= error.code < 400:
-        return error
     return response(error.code or 500, error.description or "", headers=headers)
 
 
@@ -174,6 +173,11 @@ _BROKER_FAULTS = {
 def _broker_unavailable(error: BrokerUnavailable) -> Response:
     log.warning("broker unavailable", path=request.path, reason=error.reason, error=str(error))
     return unavailable(f"{_BROKER_FAULTS.get(error.reason, 'the broker does not answer')}; try again")
+
+
+def _tier_fault(error: TierFault) -> Response:
+    log.warning("cache unavailable", path=request.path, error=str(error))
+    return unavailable("the cache cannot do that now; try again")
 
 
 def _unexpected(error: Exception) -> Response:

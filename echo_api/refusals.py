@@ -19,6 +19,9 @@ _STATUSES: tuple[tuple[type[Exception], HTTPStatus, str], ...] = (
     (errors.ExpectationFailed, HTTPStatus.EXPECTATION_FAILED, "the only expectation that is met is 100-continue"),
     (errors.ParseException, HTTPStatus.BAD_REQUEST, "the request is not HTTP/1.1"),
 )
+KINDS: tuple[type[Exception], ...] = (TooSlow, errors.ParseException)
+"""What is refused: all others are faults of ours."""
+
 _OURS = HTTPStatus.INTERNAL_SERVER_ERROR, "the request failed by a fault of the server's"
 
 _HOST = re.compile(r"([\w.~-]+|\[[\da-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)

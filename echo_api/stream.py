@@ -14,7 +14,8 @@ from echo_tasks.telemetry.http import EVENT_STREAMS
 
 HEARTBEAT_S = 15
 RECONNECT_MS = 1000
-_PAGE = 1000
+_PAGE = 100
+"""Events that are held at a time for a client, who may not read them."""
 
 log = logs.get(__name__)
 

@@ -1,0 +1,21 @@
+"""An API of its own, whose clients have little time, over the shared broker and without a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from processes import Site
+
+ORIGIN = "https://app.example.org"
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory, broker_url: str, store_url: str) -> Iterator[Site]:
+    """The API under its production server."""
+    env = {"BROKER_URL": broker_url, "CACHE_URL": store_url, "CORS_ORIGINS": f"{ORIGIN},http://localhost:3000"}
+    env |= {"CLIENT_IDLE_S": "4", "CLIENT_HEAD_S": "2", "CLIENT_BODY_S": "2", "CLIENT_READ_S": "2"}
+    env |= {"MAX_CONCURRENT_SESSIONS": "10000", "SERVICE_TIMEOUT": "1"}
+    own = Site(tmp_path_factory.mktemp("guarded"), env)
+    with own.http():
+        yield own
