@@ -47,9 +47,9 @@ def build(settings: Settings | None) -> OpenAPI:
     app.url_map.converters |= {"job_id": JobId, "session_id": SessionId, "cache_key": CacheKey}
     app.extensions["farm"] = Farm.connect(settings or current())
     headers.install(app)
-    cors.install(app)
     spans.install(app)
     metering.install(app)
+    cors.install(app)
     problems.install(app)
     for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, services, scaling, health):
         app.register_api(part.api)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from processes import Site
+from processes import Site, free_port
 
 ORIGIN = "https://app.example.org"
 
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory, broker_url: str, store_url: str) -> Iterator[Site]:
-    """The API under its production server."""
-    env = {"BROKER_URL": broker_url, "CACHE_URL": store_url, "CORS_ORIGINS": f"{ORIGIN},http://localhost:3000"}
+    """The API under its production server; pages on PAGES_PORT of localhost may use it."""
+    pages_port = str(free_port())
+    env = {"BROKER_URL": broker_url, "CACHE_URL": store_url, "PAGES_PORT": pages_port}
+    env |= {"CORS_ORIGINS": f"{ORIGIN}, http://localhost:{pages_port}"}
     env |= {"CLIENT_IDLE_S": "4", "CLIENT_HEAD_S": "2", "CLIENT_BODY_S": "2", "CLIENT_READ_S": "2"}
     env |= {"MAX_CONCURRENT_SESSIONS": "10000", "SERVICE_TIMEOUT": "1"}
     own = Site(tmp_path_factory.mktemp("guarded"), env)
