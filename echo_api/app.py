@@ -22,6 +22,7 @@ from echo_api import (
     spans,
 )
 from echo_api.converters import CacheKey, JobId, SessionId
+from echo_api.documentation import Api
 from echo_api.farm import Farm
 from echo_tasks import __version__
 from echo_tasks.settings import Settings, current
@@ -34,7 +35,7 @@ Errors are `application/problem+json` (RFC 9457)."""
 
 def build(settings: Settings | None) -> OpenAPI:
     """Wire the application that `echo_api.create_app` promises."""
-    app = OpenAPI(
+    app = Api(
         "echo_api",
         info=Info(title="Deep Tree Echo", version=__version__, description=_DESCRIPTION),
         validation_error_callback=problems.invalid,

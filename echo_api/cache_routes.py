@@ -42,7 +42,7 @@ def _allow_what_is_large() -> None:
         requests.require_json_object()
 
 
-@api.post("/bulk")
+@api.post("/bulk", responses={"200": bodies.BulkDone})
 def bulk(body: bodies.Bulk) -> Any:
     """Do up to 1,000 operations in their order."""
     for number, operation in enumerate(body.operations):
@@ -51,7 +51,7 @@ def bulk(body: bodies.Bulk) -> Any:
     return {"results": [_done(*pair) for pair in zip(body.operations, contents, strict=True)]}
 
 
-@api.delete("/tags/<path:tags>")
+@api.delete("/tags/<cache_key:tags>", responses={"200": bodies.Invalidated})
 def invalidate(path: bodies.TagsPath) -> Any:
     """Make all void that was kept with one of the tags.
 
@@ -64,7 +64,7 @@ def invalidate(path: bodies.TagsPath) -> Any:
     return {"tags": tags, "deleted_count": farm().values.invalidate(tags), "timestamp": _now()}
 
 
-@api.delete("/level/<path:level>")
+@api.delete("/level/<cache_key:level>", responses={"200": bodies.Cleared})
 def clear(path: bodies.LevelPath) -> Any:
     """Forget all of a level: of every process's memory, of the shared server, or of every machine's disk."""
     level = _level(path.level, "level")
@@ -77,13 +77,13 @@ def stats() -> Any:
     return cache_stats.told(farm().cache.statistics())
 
 
-@api.post("/cleanup")
+@api.post("/cleanup", responses={"200": bodies.Swept})
 def cleanup() -> Any:
     """Make room of what has expired, now."""
     return {"status": "cleanup_completed", "removed_count": farm().cache.sweep(), "timestamp": _now()}
 
 
-@api.get("/health")
+@api.get("/health", responses={"200": bodies.Health})
 def health() -> Any:
     """Whether every tier answers."""
     statistics = farm().cache.statistics()
@@ -116,7 +116,7 @@ def read(path: bodies.KeyPath) -> Any:
     }
 
 
-@api.post("/<cache_key:key>")
+@api.post("/<cache_key:key>", responses={"200": bodies.Kept})
 def write(path: bodies.KeyPath, body: bodies.CachedValue) -> Any:
     """Keep a value, in the tier of its level and in those behind it."""
     _check_key(path.key, "key")
@@ -126,7 +126,7 @@ def write(path: bodies.KeyPath, body: bodies.CachedValue) -> Any:
     return {"key": path.key, "status": "cached", "cache_level": body.cache_level, "timestamp": _now()}
 
 
-@api.delete("/<cache_key:key>", responses=_NOT_FOUND)
+@api.delete("/<cache_key:key>", responses={"200": bodies.Deleted, **_NOT_FOUND})
 def delete(path: bodies.KeyPath) -> Any:
     """Forget a value, in every process."""
     _check_key(path.key, "key")

@@ -26,6 +26,7 @@ api.before_request(requests.require_json_object)
         "413": problems.documented("the body is over 1 MiB"),
         "415": problems.documented("the body is not application/json"),
         **problems.CROWDED,
+        "409": problems.documented("the job was cancelled"),
         "500": problems.documented("the job failed"),
         "504": problems.documented("not answered within its `timeout_s`, or SERVICE_TIMEOUT; `Location` names the job"),
     },

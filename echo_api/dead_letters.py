@@ -37,7 +37,7 @@ class LetterPath(BaseModel):
 class Page(BaseModel):
     """Which part of the list is wanted."""
 
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=2**31)
     limit: int = Field(100, ge=1, le=1000)
 
 

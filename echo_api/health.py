@@ -11,6 +11,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from redis.exceptions import RedisError
 
+from echo_api import health_bodies as bodies
 from echo_api.farm import Farm, farm
 from echo_tasks import __version__, exposition, keys
 from echo_tasks.errors import BrokerUnavailable
@@ -18,13 +19,13 @@ from echo_tasks.errors import BrokerUnavailable
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 
 
-@api.get("/livez")
+@api.get("/livez", responses={"200": bodies.Alive})
 def livez() -> Any:
     """Alive: this process answers. It asks nothing of others."""
     return {"status": "ok"}
 
 
-@api.get("/readyz")
+@api.get("/readyz", responses={"200": bodies.Readiness, "503": bodies.Readiness})
 def readyz() -> Any:
     """Ready: the broker takes writes, the store answers, every queue has a live worker that takes work; else 503."""
     checks = _checks(farm())
@@ -32,7 +33,7 @@ def readyz() -> Any:
     return {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
 
 
-@api.get("/health")
+@api.get("/health", responses={"200": bodies.Health, "503": bodies.Health})
 def health() -> Any:
     """The farm's health, with its workers and open jobs."""
     checks = _checks(farm())
@@ -48,7 +49,7 @@ def health() -> Any:
     }, 200 if healthy else 503
 
 
-@api.get("/metrics")
+@api.get("/metrics", responses={"200": {"description": "as text", "content": {"text/plain": {}}}})
 def metrics() -> Response:
     """This process's metrics, and the farm's sessions, as Prometheus reads them."""
     return Response(exposition.text(farm().metrics), content_type=exposition.CONTENT_TYPE)

@@ -87,8 +87,10 @@ def cancel(path: JobPath) -> Any:
     "/<job_id:job_id>/events",
     responses={
         "200": {"description": "the job's events", "content": {"text/event-stream": {}}},
+        "204": {"description": "there are no more"},
         **_NOT_FOUND,
     },
+    openapi_extensions={"parameters": requests.HEADERS_OF_EVENTS},
 )
 def events(path: JobPath) -> Response:
     """Follow a job as Server-Sent Events.

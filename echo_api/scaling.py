@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
-from echo_api import problems, views
+from echo_api import problems, requests, views
 from echo_api.farm import farm
 from echo_api.problems import RequestProblem
 from echo_tasks.messages import ScalingEvent
@@ -31,6 +31,12 @@ _REFUSED: ResponseDict = {
 }
 
 
+def _event_id(text: str) -> str:
+    if text and not requests.is_event_id(text):
+        raise ValueError("must be the id of an event")
+    return text
+
+
 class ServicePath(BaseModel):
     """The service that a path names."""
 
@@ -41,7 +47,9 @@ class Page(BaseModel):
     """Which events are wanted: so many, the latest, or those before one."""
 
     limit: int = Field(100, ge=1, le=1000)
-    before: str = Field("", pattern=r"^([0-9]+-[0-9]+)?$", description="an event's id")
+    before: Annotated[str, AfterValidator(_event_id)] = Field(
+        "", pattern=r"^([0-9]{1,20}-[0-9]{1,20})?$", description="an event's id"
+    )
 
 
 class Initiated(BaseModel):

@@ -49,6 +49,8 @@ LINES = {
     "TRACE": (head("/livez", method="TRACE"), 405),
     "a method in small letters": (head("/livez", method="get"), 400),
     "CONNECT": (head("localhost:443", method="CONNECT"), 404),
+    "an event's id beyond 64 bits": (head(f"/api/scaling/cognitive-service/events?before={'9' * 20}-1"), 422),
+    "a page beyond all pages": (head(f"/api/dead-letters?offset={'9' * 30}"), 422),
     "OPTIONS of all": (head("*", method="OPTIONS"), 404),
 }
 
