@@ -96,12 +96,16 @@ WORKERS = "echo:workers"
 """Set of the nodes that have announced themselves; a node without a record is gone."""
 
 
+QUEUES = "echo."
+"""What the names of all queues of steps begin with."""
+
+
 def queue(step: str) -> str:
     """Queue of a step, which is also its routing key."""
-    return f"echo.{step}"
+    return f"{QUEUES}{step}"
 
 
-DIRECT = "echo.direct"
+DIRECT = f"{QUEUES}direct"
 """What all workers' own queues are together, where queues are told apart by a name."""
 
 
