@@ -21,6 +21,7 @@ from echo_tasks.errors import (
     JobNotFound,
     LetterNotFound,
     MembraneFull,
+    RecordDamaged,
     ScalingRefused,
     SessionBusy,
     SessionExists,
@@ -127,6 +128,7 @@ def install(app: Flask) -> None:
     for kind in refusals.KINDS:  # of a body, while a view reads it
         app.register_error_handler(kind, lambda e: response(*refusals.of(e)))
     app.register_error_handler(JobNotFound, lambda e: response(404, str(e)))
+    app.register_error_handler(RecordDamaged, lambda _: response(500, "the job's record is damaged; the job will end"))
     app.register_error_handler(LetterNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))
     app.register_error_handler(SessionNotFound, lambda e: response(404, str(e)))

@@ -7,6 +7,7 @@ EchoError
 ├── FarmFull                 as many jobs are open as may be
 ├── MembraneFull             as many jobs wait for one membrane as may
 ├── JobNotFound              no record of this job: never made, or past its retention
+├── RecordDamaged            something else than the farm has written into a job's record
 ├── LeaseLost                another worker has taken the step over; what this one did of it is void
 ├── LetterNotFound           no such job on the dead-letter list
 ├── IdempotencyConflict      a key that was used before, with another body
@@ -92,6 +93,14 @@ class JobNotFound(EchoError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id}")
+        self.job_id = job_id
+
+
+class RecordDamaged(EchoError):
+    """What a job's record holds cannot be read; whoever finds out ends the job (`damage.py`)."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the record of job {job_id} cannot be read")
         self.job_id = job_id
 
 

@@ -154,6 +154,11 @@ def job(job_id: str) -> str:
     return f"echo:job:{job_id}"
 
 
+def damaged(job_id: str) -> str:
+    """What a job's record was that could not be read."""
+    return f"{job(job_id)}:damaged"
+
+
 def events(job_id: str) -> str:
     """Stream: what happened to a job, as its clients see it."""
     return f"echo:job:{job_id}:events"

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import redis
 
-from echo_tasks import keys, records
+from echo_tasks import damage, keys, logs, records
 from echo_tasks.answers import Flight
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.connections import broker_faults
+from echo_tasks.damage import Damages
 from echo_tasks.errors import IdempotencyConflict, JobNotFound, LeaseLost, SessionLimitReached
 from echo_tasks.events import EVENTS_KEPT
 from echo_tasks.leases import StepLedger
@@ -26,6 +27,8 @@ from echo_tasks.scripts import script
 from echo_tasks.sessions import SessionBounds
 from echo_tasks.telemetry.jobs import JOB_SECONDS
 from echo_tasks.tracing import NO_TRACE, Trace
+
+log = logs.get(__name__)
 
 PUBLISHING_S = 5
 """How long a job's messages may be on their way before whoever sends them is taken for dead."""
@@ -77,6 +80,7 @@ class Ledger:
         self._bounds = bounds or SessionBounds()
         self.steps = StepLedger(client)
         self._backlog = backlog or BacklogBounds()
+        self._damages = Damages(client, retention_s=retention_s, publishing_s=PUBLISHING_S)
         self._create = script(client, "create")
         self._abandon = script(client, "abandon")
         self._finish = script(client, "finish")
@@ -143,7 +147,7 @@ class Ledger:
             reply = self._release(
                 keys=[*keys.of_session(session_id), *keys.of_steps()], args=[keys.job(""), session_id, self._session_s]
             )
-        return records.spec_of(*reply) if reply else None
+        return _readable(reply) if reply else None
 
     def lead(self, turn: JobSpec, flight: Flight) -> str:
         """Have the job be the one that equal ones wait for, or wait for one that is; the other's id, or nothing."""
@@ -165,7 +169,8 @@ class Ledger:
         """The open jobs that wait for this one's answer."""
         with broker_faults():
             flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job("")])
-        return [records.spec_of(*flat[at : at + 5]) for at in range(0, len(flat), 5)]
+        found = (_readable(flat[at : at + 5]) for at in range(0, len(flat), 5))
+        return [spec for spec in found if spec is not None]
 
     def disband(self, job_id: str) -> None:
         """Nobody waits for the job any more."""
@@ -208,19 +213,25 @@ class Ledger:
         self._end(job, JobStatus.CANCELLED, "status", '{"status":"cancelled"}')
         return self.read(job_id)
 
+    def condemn(self, job_id: str) -> str:
+        """End a job whose record cannot be read, once; the session whose next job may go, or ''."""
+        return self._damages.condemn(job_id)
+
     def read(self, job_id: str) -> Job:
-        """The job as clients see it. Raises JobNotFound."""
-        return records.job(job_id, self._whole(job_id))
+        """The job as clients see it. Raises JobNotFound, RecordDamaged."""
+        with damage.told_of(job_id):
+            return records.job(job_id, self._whole(job_id))
 
     def spec(self, job_id: str) -> JobSpec:
-        """The job as it was asked for, with what it knows of its session. Raises JobNotFound."""
-        return records.whole_spec(self._whole(job_id))
+        """The job as it was asked for, with what it knows of its session. Raises JobNotFound, RecordDamaged."""
+        with damage.told_of(job_id):
+            return records.whole_spec(self._whole(job_id))
 
     def trace(self, job_id: str) -> Trace:
         """The trace that a job belongs to; none for one that is gone."""
-        with broker_faults():
+        with damage.told_of(job_id), broker_faults():
             text = self._redis.hget(keys.job(job_id), "spec")
-        return json.loads(text).get("trace", NO_TRACE) if text else NO_TRACE
+            return json.loads(text).get("trace", NO_TRACE) if text else NO_TRACE
 
     def open_jobs(self) -> int:
         """How many jobs have been accepted and have not ended."""
@@ -295,6 +306,15 @@ class Ledger:
             return False
         JOB_SECONDS.labels(status.value).observe(float(reply[2]))
         return True
+
+
+def _readable(parts: Sequence[str | None]) -> JobSpec | None:
+    """A spec with its past; None for one that cannot be read, whose job ends when somebody takes up its steps."""
+    try:
+        return records.spec_of(*parts)  # type: ignore[arg-type]
+    except (LookupError, TypeError, ValueError):
+        log.warning("a job's record cannot be read")
+        return None
 
 
 def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:

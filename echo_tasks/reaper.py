@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import redis
+from redis.exceptions import ResponseError
 
-from echo_tasks import keys, logs, recovery, tracing
+from echo_tasks import damage, keys, logs, recovery, tracing
 from echo_tasks.connections import broker_faults
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import JobNotFound
+from echo_tasks.errors import JobNotFound, RecordDamaged
 from echo_tasks.leases import LEASE_S
 from echo_tasks.ledger import FOLLOW_S, PUBLISHING_S, Ledger
 from echo_tasks.messages import DeadLetter, JobError, JobStatus
@@ -84,9 +87,11 @@ class Reaper:
         for direct in survey.directs:
             self._take_back(direct)
         for job_id in survey.overdue:
-            self._end_overdue(job_id)
+            with self._damage_ended():
+                self._end_overdue(job_id)
         for job in survey.undispatched:
-            self._dispatch(job, survey.now)
+            with self._damage_ended():
+                self._dispatch(job, survey.now)
         return True
 
     def stop(self) -> None:
@@ -137,14 +142,33 @@ class Reaper:
         """Have steps published again, first in line, or give their jobs up."""
         if not suspects:
             return
-        flat: Iterable[str] = (part for suspect in suspects for part in suspect)
-        with broker_faults():
-            replies = self._requeue(
-                keys=keys.of_steps(), args=[keys.job(""), keys.HIGHEST, self._max_deliveries, *flat]
-            )
-        for suspect, (verdict, *counts) in zip(suspects, replies, strict=True):
+        for suspect, (verdict, *counts) in zip(suspects, self._requeued(suspects), strict=True):
             if verdict == "publish":
-                self._publish_or_bury(suspect, now, *counts)
+                with self._damage_ended():
+                    self._publish_or_bury(suspect, now, *counts)
+
+    def _requeued(self, suspects: Sequence[Suspect]) -> Sequence[Sequence[Any]]:
+        """The verdict on each; of one by one, where a record among theirs is damaged."""
+        flat: Iterable[str] = (part for suspect in suspects for part in suspect)
+        args = [keys.job(""), keys.HIGHEST, self._max_deliveries, *flat]
+        try:
+            with broker_faults():
+                return self._requeue(keys=keys.of_steps(), args=args)  # type: ignore[no-any-return]
+        except ResponseError as error:
+            if not damage.is_told_by(error):
+                raise
+            if len(suspects) > 1:
+                return [verdict for suspect in suspects for verdict in self._requeued([suspect])]
+            self._dispatcher.give_up(RecordDamaged(suspects[0].job_id))
+            return [["over"]]
+
+    @contextmanager
+    def _damage_ended(self) -> Iterator[None]:
+        """Have a job end whose record cannot be read, and go on with the others."""
+        try:
+            yield
+        except RecordDamaged as damaged:
+            self._dispatcher.give_up(damaged)
 
     def _take_back(self, direct: Direct) -> None:
         """Have what waits for one worker be for all, as it was published, but behind the others of its priority."""

@@ -12,7 +12,7 @@ from celery.exceptions import Reject
 from echo_tasks import backoff, keys, logs, recovery
 from echo_tasks.answers import Answers
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import BrokerUnavailable, EngineStopped, JobNotFound, LeaseLost
+from echo_tasks.errors import BrokerUnavailable, EngineStopped, JobNotFound, LeaseLost, RecordDamaged
 from echo_tasks.leases import Claim, NothingToDo
 from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories
@@ -93,6 +93,9 @@ class Steps:
             except (BrokerUnavailable, EngineStopped) as error:
                 log.warning("step handed back", error=str(error))
                 raise Reject(str(error), requeue=True) from error
+            except RecordDamaged as damaged:
+                self._dispatcher.give_up(damaged)
+                return Outcome.FAILED
             except LeaseLost:
                 log.warning("step was taken over")
             except JobNotFound:

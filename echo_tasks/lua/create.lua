@@ -25,7 +25,7 @@ end
 redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'created_at', at, 'pending', ARGV[3])
 enter(KEYS[1], KEYS[2], ARGV[1], ARGV[12], at)
 count(w, 'jobs:accepted')
-redis.call('HSET', KEYS[1], 'priority', ARGV[15])
+redis.call('HSET', KEYS[1], 'priority', ARGV[15], 'session', ARGV[8])
 if ARGV[16] ~= '' then
   redis.call('HSET', KEYS[1], 'deadline', after(at, ARGV[16]))
   redis.call('ZADD', w.deadlines, after(at, ARGV[16]), ARGV[1])
