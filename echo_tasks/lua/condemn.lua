@@ -7,7 +7,10 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return '0' end
 local is_hash = redis.call('TYPE', KEYS[1]).ok == 'hash'
 local had_ended = is_hash and ended(redis.call('HGET', KEYS[1], 'status'))
 local w, at = steps_at(6), now()
-if is_hash then leave_steps(w, KEYS[1], ARGV[1]) end -- by what it still says of its lanes
+if is_hash then -- by what it still says of its lanes and sets
+  leave_steps(w, KEYS[1], ARGV[1])
+  leave(KEYS[1], KEYS[3], ARGV[1])
+end
 redis.call('RENAME', KEYS[1], KEYS[2])
 redis.call('EXPIRE', KEYS[2], ARGV[7])
 redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'priority', ARGV[3], 'status', 'queued', 'created_at', at,
