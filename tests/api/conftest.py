@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from callers import ORIGIN
 from processes import Site, free_port
-
-ORIGIN = "https://app.example.org"
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from conftest import ORIGIN
+from callers import ORIGIN
 from flask.testing import FlaskClient
 from processes import Answer, Site
 
