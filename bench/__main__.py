@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import cache, engine, farm, faults, fsync, model, prefixes, resume, scaling, states, surge, versions
+from bench import cache, engine, farm, faults, fsync, model, prefixes, resume, scaling, states, streams, surge, versions
 
 _BY_NAME = {
     "cache": cache.main,
@@ -17,6 +17,7 @@ _BY_NAME = {
     "resume": resume.main,
     "scaling": scaling.main,
     "states": states.main,
+    "streams": streams.main,
     "surge": surge.main,
     "versions": versions.main,
 }

@@ -9,6 +9,7 @@ from echo_api import (
     cache_routes,
     cognitive,
     dead_letters,
+    freshness,
     health,
     jobs,
     memories,
@@ -21,6 +22,7 @@ from echo_api import (
 )
 from echo_api.converters import CacheKey, JobId, SessionId
 from echo_api.farm import Farm
+from echo_api.proxies import TrustedProxies
 from echo_tasks import __version__
 from echo_tasks.settings import Settings, current
 
@@ -43,10 +45,13 @@ def build(settings: Settings | None) -> OpenAPI:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.url_map.merge_slashes = False  # keys of the cache may have any characters
     app.url_map.converters |= {"job_id": JobId, "session_id": SessionId, "cache_key": CacheKey}
-    app.extensions["farm"] = Farm.connect(settings or current())
+    settings = settings or current()
+    app.extensions["farm"] = Farm.connect(settings)
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     spans.install(app)
     metering.install(app)
     problems.install(app)
+    freshness.install(app)
     for part in (jobs, dead_letters, cognitive, sessions, activity, memories, cache_routes, services, scaling, health):
         app.register_api(part.api)
     return app

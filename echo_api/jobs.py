@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, url_for
+from flask import Response, current_app, url_for
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel
 
-from echo_api import problems, requests, stream, views, waiting
+from echo_api import freshness, problems, requests, stream, views, waiting
 from echo_api.farm import farm
 from echo_tasks.messages import JobRequest
 
@@ -64,14 +64,19 @@ def submit(body: JobRequest) -> Any:
     return place | {"links": views.links(accepted.job_id)}, 202, headers
 
 
-@api.get("/<job_id:job_id>", responses={"200": views.JobView, **_NOT_FOUND})
+@api.get(
+    "/<job_id:job_id>",
+    responses={"200": views.JobView, "304": {"description": "the job is as the client has it"}, **_NOT_FOUND},
+)
 def read(path: JobPath) -> Any:
     """Read a job.
 
-    `Cache-Status` tells of an answer whether it came from the cache, and from where.
+    `Cache-Status` tells of an answer whether it came from the cache, and from where. A job that has ended has an
+    `ETag`, and is 304 under `If-None-Match`.
     """
     job = farm().ledger.read(path.job_id)
-    return views.job(job), 200, views.cache_status(job.result)
+    answer = current_app.make_response((views.job(job), 200, views.cache_status(job.result)))
+    return freshness.finished(answer) if job.status.ended else answer
 
 
 @api.delete("/<job_id:job_id>", responses={"200": views.JobView, **_NOT_FOUND})

@@ -24,6 +24,7 @@ graceful_timeout = 10
 limit_request_line = 4096
 limit_request_field_size = 8190
 control_socket_disable = True
+forwarded_allow_ips = ""  # it would believe whoever comes from loopback: whom to believe is the application's business
 logger_class = Logger
 loglevel = _settings.log_level.lower()
 

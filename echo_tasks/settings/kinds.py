@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
 
 from echo_tasks import addresses, keys
 
@@ -38,6 +39,10 @@ def _path_prefix(text: str) -> str:
     return prefix
 
 
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part) for part in map(str.strip, text.split(",")) if part)
+
+
 MOST_SLOTS = 1024
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -45,4 +50,7 @@ ServerUrl = Annotated[str, AfterValidator(addresses.checked)]
 StatesByStep = Annotated[str, AfterValidator(_states_by_step)]
 TraceEndpoint = Annotated[str, Field(pattern=r"^https?://[^/]"), AfterValidator(_for_traces)]
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks), WithJsonSchema({"type": "string"})
+]
 Secret = Annotated[SecretStr, Field(min_length=1)]
