@@ -49,7 +49,7 @@ def before(apis: Sequence[int], settings: Mapping[str, str]) -> Iterator[Edge]:
     with tempfile.TemporaryDirectory(prefix="edge-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # started by root, nginx serves as somebody who owns nothing
-        certificate, key = _certified(folder)
+        certificate, key = certified(folder)
         http_port, https_port = site.free_port(), site.free_port()
         env = os.environ | {
             "EDGE_API": " ".join(f"127.0.0.1:{port}" for port in apis),
@@ -75,7 +75,7 @@ def before(apis: Sequence[int], settings: Mapping[str, str]) -> Iterator[Edge]:
                 process.terminate()
 
 
-def _certified(folder: Path) -> tuple[Path, Path]:
+def certified(folder: Path) -> tuple[Path, Path]:
     """A certificate for loopback that vouches for itself, and its key."""
     certificate, key = folder / "cert.pem", folder / "key.pem"
     made_of = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]

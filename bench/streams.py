@@ -151,7 +151,7 @@ def _print(told: Told, options: argparse.Namespace) -> None:
     print(f"{told.streams} streams of {options.jobs} jobs, by TLS through nginx, on one API process; {described()}")
     print(f"  {told.begun} begun within {told.opened_s:.1f} s, {told.faults} failed {told.last_fault}")
     print(
-        f"  idle: {told.idle_mib:.0f} MiB of the API's ({each_kib:.1f} KiB a stream), {told.nginx_mib:.0f} MiB of nginx's,"
+        f"  idle: {told.idle_mib:.0f} MiB of the API's ({each_kib:.1f} KiB a stream), {told.nginx_mib:.0f} of nginx's,"
     )
     print(f"  {told.cpu_share:.2f} of a core; a request meanwhile took {told.asked_ms:.0f} ms at most")
     print(f"  {told.heartbeats} heartbeats; {told.ended} saw their job's end, all within {told.ended_s:.1f} s;")
