@@ -41,9 +41,11 @@ class Site:
             raise RuntimeError(f"job {answer['job_id']}: {answer['error']}")
         return answer
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait_s: int = _PATIENCE_S
+    ) -> dict[str, Any]:
         """The answer to a request, as JSON. Raises RuntimeError for one that says that it failed."""
-        headers = {"Content-Type": "application/json", "Prefer": f"wait={_PATIENCE_S}"}
+        headers = {"Content-Type": "application/json", "Prefer": f"wait={wait_s}"}
         with closing(http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=2 * _PATIENCE_S)) as connection:
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
             reply = connection.getresponse()

@@ -96,7 +96,7 @@ async def _held(
     followers = Followers(front.https_port, front.tls(), jobs, options.streams)
     await followers.begun(_PATIENCE_S)
     told.opened_s = time.monotonic() - began
-    await _idle(told, api, master, options.idle_s)
+    await _idle(told, api, master, jobs, options.idle_s)
     told.nginx_mib = _resident_mib(front.process.pid)
     began = time.monotonic()
     ending = asyncio.create_task(asyncio.to_thread(_cancel, api, jobs))
@@ -111,12 +111,12 @@ async def _held(
     return told
 
 
-async def _idle(told: Told, api: Site, master: subprocess.Popen[bytes], seconds: float) -> None:
+async def _idle(told: Told, api: Site, master: subprocess.Popen[bytes], jobs: Sequence[str], seconds: float) -> None:
     """So long nothing happens but heartbeats, and now and then a request like any other."""
     worked_s, began = _cpu_s(master.pid), time.monotonic()
     while time.monotonic() - began < seconds:
         asked = time.monotonic()
-        await asyncio.to_thread(api.ask, "GET", "/api/sessions/none-such/history")
+        await asyncio.to_thread(api.ask, "GET", f"/api/jobs/{jobs[0]}")
         told.asked_ms = max(told.asked_ms, 1000 * (time.monotonic() - asked))
         await asyncio.sleep(1)
     told.cpu_share = (_cpu_s(master.pid) - worked_s) / (time.monotonic() - began)
@@ -125,7 +125,7 @@ async def _idle(told: Told, api: Site, master: subprocess.Popen[bytes], seconds:
 
 def _submitted(api: Site, number: int) -> str:
     body: dict[str, Any] = {"input_text": f"Question {number}?", "membranes": ["grammar"]}
-    return str(api.ask("POST", "/api/jobs", body)["job_id"])
+    return str(api.ask("POST", "/api/jobs", body, wait_s=0)["job_id"])
 
 
 def _cancel(api: Site, jobs: Sequence[str]) -> None:
