@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     options = _options(arguments)
     if reason := unable(options.streams):
         sys.exit(f"skipped: {reason}")
+    limits.raise_open_files()
     told = _measured(options)
     _print(told, options)
     if options.json:
@@ -66,8 +67,7 @@ def unable(streams: int) -> str:
     """Why this machine cannot hold so many; empty where it can."""
     if reason := edge.missing():
         return reason
-    limits.raise_open_files()
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = streams + _SPARE_FILES
     return "" if most >= wanted else f"a process may have {most} open files here, and needs {wanted}"
 
