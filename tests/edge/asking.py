@@ -23,12 +23,19 @@ def ask(
     headers: Mapping[str, str] | None = None,
     *,
     is_plain: bool = False,
+    source: str = "127.0.0.1",
 ) -> Answer:
-    """One exchange over TLS, or without; status 0 when nobody answers. Headers of one name are put together."""
+    """One exchange over TLS, or without, from an address of loopback; status 0 when nobody answers.
+
+    Headers of one name are put together.
+    """
     if is_plain:
-        connection = http.client.HTTPConnection("127.0.0.1", edge.http_port, timeout=90)
+        connection = http.client.HTTPConnection("127.0.0.1", edge.http_port, 90, (source, 0))
     else:
-        connection = http.client.HTTPSConnection("localhost", edge.https_port, context=edge.tls(), timeout=90)
+        tls = edge.tls()
+        connection = http.client.HTTPSConnection(
+            "localhost", edge.https_port, context=tls, timeout=90, source_address=(source, 0)
+        )
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     with closing(connection):
         try:

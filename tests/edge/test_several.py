@@ -60,3 +60,18 @@ def used(front: Edge) -> set[str]:
     """The APIs that the log names."""
     lines = [json.loads(line) for line in front.log.read_text().splitlines() if line.startswith("{")]
     return {line["api"] for line in lines if line["api"]}
+
+
+@pytest.mark.parametrize(("trusted", "seen"), [("127.0.0.1/32", "127.0.0.9"), ("", "127.0.0.1")])
+def test_the_api_knows_who_its_client_is(
+    tmp_path: Path, broker_url: str, store_url: str, trusted: str, seen: str
+) -> None:
+    """By the edge's word, if it takes that at all; not by that of the client, by whichever way it comes."""
+    urls = {"BROKER_URL": broker_url, "CACHE_URL": store_url, "TRUSTED_PROXIES": trusted}
+    site = Site(tmp_path, urls | {"GUNICORN_CMD_ARGS": "--access-logfile -"})
+    forged = {"X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.1", "X-Real-IP": "192.0.2.1"}
+    with site.http() as api, edge.before([int(site.env["API_PORT"])], {}) as front:
+        assert ask(front, "GET", "/api/jobs/by-edge", headers=forged, source="127.0.0.9").status == 404
+        told = until(lambda: [line for line in api.text().splitlines() if "/by-edge" in line], "it is logged", 10)
+    assert f" {seen} " in told[0]
+    assert "192.0.2.1" not in told[0]
