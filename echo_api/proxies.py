@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_SAYINGS = ("FOR", "PROTO", "HOST", "PORT", "PREFIX", "SERVER", "SSL", "PROTOCOL")
+_SAYINGS = ("PROTO", "HOST", "PORT", "PREFIX", "SERVER", "SSL", "PROTOCOL")
 _WORDS = (*(f"HTTP_X_FORWARDED_{saying}" for saying in _SAYINGS), "HTTP_FORWARDED", "HTTP_X_REAL_IP")
-"""All by which somebody may say what a request was before; behind us nobody reads them."""
+"""All by which somebody may say what a request was before; behind us nobody reads them. X-Forwarded-For stays as it
+came: it is what shows of a request from loopback that it was passed on, be the one who did that trusted or not."""
 
 _HOST = re.compile(r"([\w.~-]+|\[[\da-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 _PORT = re.compile(r"^\[(.*)\](?::\d+)?$|^([\d.]+):\d+$")
 
 
 class TrustedProxies:
-    """A WSGI application behind these networks' proxies: its requests' client, scheme and host are the real ones.
+    """A WSGI application behind these networks' proxies: its requests' address, scheme and host are the real ones.
 
     Werkzeug's ProxyFix counts hops and believes whoever has come by that many; we go by the hops' addresses.
     """
@@ -29,15 +30,15 @@ class TrustedProxies:
         self._networks = tuple(networks)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve a request; what was forwarded with it is used or dropped, and seen by nobody behind."""
+        """Serve a request; what else was forwarded with it is used or dropped."""
         said = {name: value for name in _WORDS if (value := environ.pop(name, None))}
         peer = _address(environ.get("REMOTE_ADDR", ""))
         if peer is not None and self._is_trusted(peer):
-            environ |= self._believed(peer, said)
+            environ |= self._believed(peer, environ.get("HTTP_X_FORWARDED_FOR", ""), said)
         return self._application(environ, start_response)
 
-    def _believed(self, peer: IPv4Address | IPv6Address, said: dict[str, str]) -> dict[str, Any]:
-        told: dict[str, Any] = {"REMOTE_ADDR": str(self._client(peer, said.get("HTTP_X_FORWARDED_FOR", "")))}
+    def _believed(self, peer: IPv4Address | IPv6Address, chain: str, said: dict[str, str]) -> dict[str, Any]:
+        told: dict[str, Any] = {"REMOTE_ADDR": str(self._client(peer, chain))}
         scheme = _last(said.get("HTTP_X_FORWARDED_PROTO", "")).lower()
         if scheme in {"http", "https"}:
             told["wsgi.url_scheme"] = scheme

@@ -25,7 +25,9 @@ def told() -> Client:
     @app.get("/")
     def tell() -> Any:
         said = [name for name, _ in request.headers if name.startswith(("X-Forwarded", "Forwarded", "X-Real"))]
-        return {"client": request.remote_addr, "scheme": request.scheme, "host": request.host, "said": said}
+        said = [name for name in said if name != "X-Forwarded-For"]
+        told = {"client": request.remote_addr, "scheme": request.scheme, "host": request.host, "said": said}
+        return told | {"route": list(request.access_route)}
 
     return Client(TrustedProxies(app, [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]))
 
@@ -47,6 +49,15 @@ def test_a_stranger_is_not_believed(told: Client, peer: str) -> None:
     """Neither of its client nor of its scheme nor of its host, and what it said is gone."""
     forged = FORGED | {"Forwarded": "for=1.2.3.4", "X_Real_IP": "1.2.3.4", "X_Forwarded_Prefix": "/x"}
     assert asked(told, peer, **forged) == (peer, "http", "localhost")
+
+
+def test_that_a_request_was_passed_on_stays_to_be_seen(told: Client) -> None:
+    """Whoever takes loopback for this machine's own user must know that somebody else stands behind it."""
+    for peer in ("127.0.0.1", "10.1.2.3"):
+        headers = {"X-Forwarded-For": "203.0.113.9"}
+        answer = told.get("/", headers=headers, environ_base={"REMOTE_ADDR": peer}).json
+        assert answer is not None
+        assert answer["route"] == ["203.0.113.9"]
 
 
 @pytest.mark.parametrize("peer", ["10.1.2.3", "fd00::1", "::ffff:10.1.2.3"])
