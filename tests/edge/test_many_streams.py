@@ -28,4 +28,4 @@ def test_ten_thousand_idle_streams_take_less_than_a_gibibyte(tmp_path: Path) -> 
     assert (told["begun"], told["ended"], told["faults"]) == (STREAMS, STREAMS, 0), told
     assert told["heartbeats"] >= STREAMS
     assert told["most_mib"] < 1024
-    assert told["asked_ms"] > 0
+    assert len(told["asked_ms"]) >= 1
