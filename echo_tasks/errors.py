@@ -7,6 +7,8 @@ EchoError
 ├── FarmFull                 as many jobs are open as may be
 ├── MembraneFull             as many jobs wait for one membrane as may
 ├── JobNotFound              no record of this job: never made, or past its retention
+├── RecordTooNew             a newer release has written it, and this one cannot read it
+├── SchemaTooNew             the keys of the broker are laid out as a newer release has them
 ├── LeaseLost                another worker has taken the step over; what this one did of it is void
 ├── LetterNotFound           no such job on the dead-letter list
 ├── IdempotencyConflict      a key that was used before, with another body
@@ -93,6 +95,24 @@ class JobNotFound(EchoError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id}")
         self.job_id = job_id
+
+
+class RecordTooNew(EchoError):
+    """A newer release has written it: those who can read that see to it."""
+
+    def __init__(self, version: int, latest: int) -> None:
+        super().__init__(f"its record is of version {version}; this release reads up to {latest}")
+        self.version = version
+
+
+class SchemaTooNew(EchoError):
+    """A process of this release must not touch the keys of this broker."""
+
+    def __init__(self, number: int, compatible_from: int, latest: int) -> None:
+        super().__init__(
+            f"the broker's keys are of schema {number}, which releases of schema {compatible_from} or later can use; "
+            f"this one is of schema {latest}: start a newer release"
+        )
 
 
 class LeaseLost(EchoError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import redis
 
-from echo_tasks import keys, records
+from echo_tasks import keys, records, versions
 from echo_tasks.answers import Flight
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.connections import broker_faults
@@ -120,6 +120,7 @@ class Ledger:
                     self._backlog.per_membrane,
                     spec.priority,
                     "" if spec.timeout_s is None else spec.timeout_s,
+                    versions.needed(spec),
                 ],
             )
         if reply[0] == "created":
@@ -137,11 +138,12 @@ class Ledger:
         """Let the session's next job go, if the one before has ended: it now knows its past, and is to be published.
 
         Jobs of one session run one at a time, in the order in which they were accepted. Each is let go once; should its
-        messages never be sent, the reaper sends them.
+        messages never be sent, the reaper sends them. One of a version that only newer processes read is theirs to let go.
         """
         with broker_faults():
             reply = self._release(
-                keys=[*keys.of_session(session_id), *keys.of_steps()], args=[keys.job(""), session_id, self._session_s]
+                keys=[*keys.of_session(session_id), *keys.of_steps()],
+                args=[keys.job(""), session_id, self._session_s, versions.LATEST],
             )
         return records.spec_of(*reply) if reply else None
 
@@ -162,9 +164,9 @@ class Ledger:
             self._alone(keys=[keys.job(job_id), *keys.of_steps()], args=[job_id])
 
     def followers(self, job_id: str) -> list[JobSpec]:
-        """The open jobs that wait for this one's answer."""
+        """The open jobs that wait for this one's answer; those of a version that only newer processes read see to it."""
         with broker_faults():
-            flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job("")])
+            flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job(""), versions.LATEST])
         return [records.spec_of(*flat[at : at + 5]) for at in range(0, len(flat), 5)]
 
     def disband(self, job_id: str) -> None:
@@ -213,7 +215,7 @@ class Ledger:
         return records.job(job_id, self._whole(job_id))
 
     def spec(self, job_id: str) -> JobSpec:
-        """The job as it was asked for, with what it knows of its session. Raises JobNotFound."""
+        """The job as it was asked for, with what it knows of its session. Raises JobNotFound and RecordTooNew."""
         return records.whole_spec(self._whole(job_id))
 
     def trace(self, job_id: str) -> Trace:

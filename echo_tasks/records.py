@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from echo_tasks import keys
+from echo_tasks import keys, versions
 from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, Past, Stamp, StepOutput
 
 
@@ -16,7 +16,8 @@ def spec_of(text: str, turns: str | None, gone: str | None, digest: str | None, 
 
 
 def whole_spec(record: Mapping[str, str]) -> JobSpec:
-    """The spec with its past that a whole record holds."""
+    """The spec with its past that a whole record holds. Raises RecordTooNew."""
+    versions.check(record.get("version"))
     return spec_of(record["spec"], *(record.get(f"past_{name}") for name in Past.model_fields))
 
 

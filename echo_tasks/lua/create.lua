@@ -2,7 +2,8 @@
 -- KEYS: record, open jobs, events, idempotency, its session's, of steps
 -- ARGV: job id, spec, steps to come, key or '', fingerprint, seconds that publishing may take, events kept,
 --       session id, '1' if its client named it, live sessions at most, seconds that a session is kept,
---       its membranes, open jobs at most, jobs that wait for a membrane at most, priority, seconds until its deadline or ''
+--       its membranes, open jobs at most, jobs that wait for a membrane at most, priority, seconds until its deadline or '',
+--       version of the record
 -- Returns {'created'}, {'exists', job id, fingerprint, '1' if its messages were published or are just now}, or
 -- {'full', seconds until a session may go} when the client names one more session than may be live, {'crowded', …} (see
 -- `what_keeps_out`) or {'short of memory'}. No bound keeps out who comes again with his key.
@@ -26,6 +27,7 @@ redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'created_at', a
 enter(KEYS[1], KEYS[2], ARGV[1], ARGV[12], at)
 count(w, 'jobs:accepted')
 redis.call('HSET', KEYS[1], 'priority', ARGV[15])
+if ARGV[17] ~= '1' then redis.call('HSET', KEYS[1], 'version', ARGV[17]) end
 if ARGV[16] ~= '' then
   redis.call('HSET', KEYS[1], 'deadline', after(at, ARGV[16]))
   redis.call('ZADD', w.deadlines, after(at, ARGV[16]), ARGV[1])
