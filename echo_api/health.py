@@ -12,7 +12,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from redis.exceptions import RedisError
 
 from echo_api.farm import Farm, farm
-from echo_tasks import __version__, exposition, keys
+from echo_tasks import __version__, exposition, keys, schema
 from echo_tasks.errors import BrokerUnavailable
 
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
@@ -42,6 +42,7 @@ def health() -> Any:
         "status": "healthy" if healthy else "unhealthy",
         "timestamp": datetime.now(UTC).isoformat(),
         "version": __version__,
+        "schema": {"broker": schema.stored(farm().broker).number if broker_ok else None, "reads": schema.LATEST},
         "checks": checks,
         "open_jobs": farm().ledger.open_jobs() if broker_ok else None,
         "workers": [worker.model_dump() for worker in farm().registry.live()] if broker_ok else [],

@@ -20,6 +20,7 @@ from echo_tasks.errors import (
     JobNotFound,
     LetterNotFound,
     MembraneFull,
+    RecordTooNew,
     ScalingRefused,
     SessionBusy,
     SessionExists,
@@ -138,6 +139,7 @@ def install(app: Flask) -> None:
         TurnNotKept, lambda e: response(422, str(e), errors=[FieldError(field="turn", message=str(e))])
     )
     app.register_error_handler(ControllerAway, lambda e: unavailable(str(e)))
+    app.register_error_handler(RecordTooNew, lambda e: unavailable(f"{e}; a newer one can serve it"))
     app.register_error_handler(ScalingRefused, lambda e: response(400 if e.is_bound else 409, str(e)))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(BrokerUnavailable, _broker_unavailable)

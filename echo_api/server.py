@@ -3,10 +3,13 @@
 One process of greenlets: a waiting request or an idle event stream costs it a few kilobytes.
 """
 
+import os
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
+
 from echo_api.logger import Logger
-from echo_tasks import limits, tracing
+from echo_tasks import connections, guard, limits, tracing
 from echo_tasks.settings import current
 
 limits.raise_open_files()
@@ -28,10 +31,18 @@ logger_class = Logger
 loglevel = _settings.log_level.lower()
 
 
+def on_starting(server: Any) -> None:
+    """End at once where the broker's keys are a newer release's."""
+    with connections.impatient(_settings.broker) as client:
+        guard.check(client)
+
+
 def post_worker_init(worker: Any) -> None:
     """Start what runs beside the requests."""
     tracing.start(_settings, "echo-api")
-    worker.wsgi.extensions["farm"].start()
+    farm = worker.wsgi.extensions["farm"]
+    farm.start()
+    guard.watch(farm.broker, lambda _: os._exit(Arbiter.APP_LOAD_ERROR))  # which gunicorn takes for its own end
 
 
 def worker_exit(server: Any, worker: Any) -> None:

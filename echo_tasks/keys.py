@@ -92,6 +92,12 @@ MEMORY_COUNTS = "echo:memories:counts"
 PROBE = "echo:probe"
 """String with a time to live: what a health check writes, to see whether writes are taken."""
 
+SCHEMA = "echo:schema"
+"""Hash: the number of the schema that all these keys are of, and the oldest one whose releases can use them."""
+
+SCHEMA_LOCK = "echo:schema:lock"
+"""String with a time to live: who migrates the keys to another schema."""
+
 WORKERS = "echo:workers"
 """Set of the nodes that have announced themselves; a node without a record is gone."""
 

@@ -138,7 +138,7 @@ class Ledger:
         """Let the session's next job go, if the one before has ended: it now knows its past, and is to be published.
 
         Jobs of one session run one at a time, in the order in which they were accepted. Each is let go once; should its
-        messages never be sent, the reaper sends them. One of a version that only newer processes read is theirs to let go.
+        messages never be sent, the reaper sends them. One that only newer processes can read is theirs to let go.
         """
         with broker_faults():
             reply = self._release(
@@ -164,7 +164,7 @@ class Ledger:
             self._alone(keys=[keys.job(job_id), *keys.of_steps()], args=[job_id])
 
     def followers(self, job_id: str) -> list[JobSpec]:
-        """The open jobs that wait for this one's answer; those of a version that only newer processes read see to it."""
+        """The open jobs that wait for this one's answer, but for those that only newer processes can read."""
         with broker_faults():
             flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job(""), versions.LATEST])
         return [records.spec_of(*flat[at : at + 5]) for at in range(0, len(flat), 5)]

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import redis
 
-from echo_tasks import keys, logs, recovery, tracing
+from echo_tasks import keys, logs, recovery, tracing, versions
 from echo_tasks.connections import broker_faults
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import JobNotFound
+from echo_tasks.errors import JobNotFound, RecordTooNew
 from echo_tasks.leases import LEASE_S
 from echo_tasks.ledger import FOLLOW_S, PUBLISHING_S, Ledger
 from echo_tasks.messages import DeadLetter, JobError, JobStatus
@@ -36,6 +36,9 @@ DIRECT_S = 2
 
 QUEUES_KNOWN_S = 7200
 """How long after its last use a worker's own queue is looked at: what a dead worker held comes back to it by then."""
+
+LEFT_S = 60
+"""How long a job that only newer processes can read is left to them, before this one looks at it again."""
 
 MOST = 128
 """Things of each kind that a round sees to."""
@@ -67,16 +70,20 @@ class Reaper:
         self._clock = clock
         self._name = uuid.uuid4().hex
         self._missing: set[Suspect] = set()
-        self._in_touch_since = self._last_at = clock()
+        self._in_touch_since = self._last_at = self._reaps_from = clock()
         self._survey = script(client, "survey")
         self._requeue = script(client, "requeue")
         self._takeback = script(client, "takeback")
 
     def round(self) -> bool:
-        """See to what there is, if nobody else reaps; whether this one does."""
-        survey = self._look()
+        """See to what there is, if nobody else reaps; whether this one does.
+
+        What only newer processes can read it leaves alone, and stands back for a while, so that one of them can reap.
+        """
+        survey = self._look() if self._clock() >= self._reaps_from else None
         if survey is None:
             return False
+        self._found_newer = False
         if recovery.is_settled(self._clock(), in_touch_since=self._in_touch_since, grace_s=self._grace_s):
             self._revive(survey.expired, survey.now)
         self._revive(survey.due, survey.now)
@@ -84,9 +91,12 @@ class Reaper:
         for direct in survey.directs:
             self._take_back(direct)
         for job_id in survey.overdue:
-            self._end_overdue(job_id)
+            self._end_overdue(job_id, survey.now)
         for job in survey.undispatched:
             self._dispatch(job, survey.now)
+        if self._found_newer:
+            self.stop()
+            self._reaps_from = self._clock() + REIGN_S
         return True
 
     def stop(self) -> None:
@@ -178,7 +188,13 @@ class Reaper:
         try:
             spec = self._ledger.spec(job_id)
             letter = DeadLetter(
-                spec=spec, reason=why, step=step, deliveries=int(deliveries or 0), node=node or "", at=now
+                spec=spec,
+                reason=why,
+                step=step,
+                deliveries=int(deliveries or 0),
+                node=node or "",
+                at=now,
+                version=versions.needed(spec),
             )
             if self._ledger.fail(spec, JobError(reason=why), letter=letter):
                 JOBS_GIVEN_UP.inc()
@@ -186,8 +202,10 @@ class Reaper:
             self._settle(job_id)
         except JobNotFound:
             log.warning("job is gone", job_id=job_id)
+        except RecordTooNew as error:
+            self._leave(job_id, error)
 
-    def _end_overdue(self, job_id: str) -> None:
+    def _end_overdue(self, job_id: str, now: float) -> None:
         try:
             spec = self._ledger.spec(job_id)
             self._ledger.fail(spec, recovery.overdue(spec.timeout_s))
@@ -195,6 +213,10 @@ class Reaper:
         except JobNotFound:
             with broker_faults():
                 self._redis.zrem(keys.DEADLINES, job_id)
+        except RecordTooNew as error:
+            with broker_faults():
+                self._redis.zadd(keys.DEADLINES, {job_id: now + LEFT_S}, xx=True)
+            self._leave(job_id, error)
 
     def _settle(self, job_id: str) -> None:
         job = self._ledger.read(job_id)
@@ -211,6 +233,7 @@ class Reaper:
         with broker_faults():  # first: whatever sees to it takes it away
             self._redis.zadd(keys.DELAYED, {member: now + (FOLLOW_S if job.is_let_go else PUBLISHING_S)}, xx=True)
         try:
+            versions.check(job.version)
             if not job.is_let_go:
                 log.info("job dispatched again", job_id=job.job_id)
                 self._dispatcher.advance(self._ledger.read(job.job_id).session_id)
@@ -219,6 +242,12 @@ class Reaper:
                 self._dispatcher.take_up(job.job_id, job.leader_id)
         except JobNotFound:
             log.warning("job is gone", job_id=job.job_id)
+        except RecordTooNew as error:
+            self._leave(job.job_id, error)
+
+    def _leave(self, job_id: str, error: RecordTooNew) -> None:
+        self._found_newer = True
+        log.info("job is left to a newer reaper", job_id=job_id, error=str(error))
 
 
 def _horizon(lane: Lane, now: float) -> float:

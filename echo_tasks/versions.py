@@ -1,8 +1,8 @@
 """Versions of a job's record: what a release writes, and what it can read.
 
 A job is written in the lowest version that holds all that it asks for, so releases of two versions work side by side as
-long as nobody uses what only the newer one knows. Whoever finds a record above what he reads leaves it to those who read
-it. The version is a field of the record, not of the message that carries a step: a claim reads both at once.
+long as nobody uses what only the newer one knows. Whoever finds a record above what he reads leaves it to others. The
+version is a field of the record, not of the message that carries a step: a claim reads both at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1, 30
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Marks a field of a message with the version that it came with; at its default, the field is not written at all."""
+    """Marks a field of a message with the version that it came with; at its default, it is not written at all."""
 
     version: int
 
