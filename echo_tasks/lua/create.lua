@@ -27,7 +27,7 @@ redis.call('HSET', KEYS[1], 'spec', ARGV[2], 'status', 'queued', 'created_at', a
 enter(KEYS[1], KEYS[2], ARGV[1], ARGV[12], at)
 count(w, 'jobs:accepted')
 redis.call('HSET', KEYS[1], 'priority', ARGV[15])
-if ARGV[17] ~= '1' then redis.call('HSET', KEYS[1], 'version', ARGV[17]) end
+if ARGV[#ARGV] ~= '1' then redis.call('HSET', KEYS[1], 'version', ARGV[#ARGV]) end
 if ARGV[16] ~= '' then
   redis.call('HSET', KEYS[1], 'deadline', after(at, ARGV[16]))
   redis.call('ZADD', w.deadlines, after(at, ARGV[16]), ARGV[1])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from echo_tasks import connections
 from echo_tasks.registry import Registry
 
 API = ("-m", "gunicorn", "-c", "python:echo_api.server", "echo_api:create_app()")
+
+SERVERS = (("store",), ("broker",))
+READERS = (("worker1",), ("worker2",), ("controller", "exporter", "flower"))
+"""What is replaced at a time."""
 
 Make = Callable[[Site], AbstractContextManager[Running]]
 
@@ -49,40 +54,47 @@ class Rolling:
         return Kept(lambda: make(self.site))
 
     def start(self) -> None:
-        """Start everything."""
-        for process in self._kept.values():
-            process.start()
+        """Start everything, all that needs the servers side by side."""
+        for group in (*SERVERS, (*self._kept.keys() - {"store", "broker"},)):
+            self._together(group, lambda name: self._kept[name].start())
 
     def end(self) -> None:
-        """End everything."""
-        for process in reversed(self._kept.values()):
-            process.end()
+        """End everything, the servers last."""
+        for group in ((*self._kept.keys() - {"store", "broker"},), *SERVERS):
+            self._together(group, lambda name: self._kept[name].end())
         self._door.close()
 
     def update(self, release: Release) -> None:
         """Servers first, then whoever reads jobs, and the API, which writes them, at last."""
-        self._roll(release, "store", "broker", "worker1", "worker2", "controller", "exporter", "flower", "api")
+        self._roll(release, *SERVERS, *READERS, ("api",))
 
     def roll_back(self, release: Release) -> None:
         """The API first, so that nobody writes any more what its workers could not read."""
-        self._roll(release, "api", "worker1", "worker2", "controller", "exporter", "flower", "store", "broker")
+        self._roll(release, ("api",), *READERS, *SERVERS)
 
     def versions(self) -> dict[str, str]:
         """The releases that the API and each worker say they are."""
         told: dict[str, Any] = self.site.get("/health").json
         return {"api": told["version"]} | {worker["node"]: worker["version"] for worker in told["workers"]}
 
-    def _roll(self, release: Release, *names: str) -> None:
+    def _roll(self, release: Release, *groups: Sequence[str]) -> None:
         self.site = Site(self.site.folder, self.site.env, root=release.tree)
-        for name in names:
+        for group in groups:
             self.strikes.append(time.monotonic())
-            if name == "api":
-                self._replace_api()
-            elif name.startswith("worker"):
-                self._replace_worker(name)
-            else:
-                self._kept[name].end()
-                self._kept[name].start()
+            self._together(group, self._replace)
+
+    def _together(self, names: Sequence[str], act: Callable[[str], None]) -> None:
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(act, names))
+
+    def _replace(self, name: str) -> None:
+        if name == "api":
+            self._replace_api()
+        elif name.startswith("worker"):
+            self._replace_worker(name)
+        else:
+            self._kept[name].end()
+            self._kept[name].start()
 
     def _replace_api(self) -> None:
         """The successor opens its door before the predecessor, which finishes what it has begun, closes its own."""
