@@ -12,6 +12,7 @@ usage: ./quick-start.sh COMMAND
   start            install what is missing, start the farm, wait until it is ready
   stop             stop the farm; no process is left
   restart          stop, then start
+  update           after the code has changed: replace the processes one by one, while clients go on
   status           what runs, whether it is ready, and what was restarted
   logs [process]   the log of all, or of: broker store api worker controller exporter flower
   monitor          show it all, live, in this terminal; with a local Prometheus where one is installed
@@ -62,7 +63,7 @@ in_venv() {
 command=${1:-help}
 [[ $# -gt 0 ]] && shift
 case $command in
-  start | restart) install; in_venv echo_tasks.local.control "$command" "$@" ;;
+  start | restart | update) install; in_venv echo_tasks.local.control "$command" "$@" ;;
   stop | status | logs | scale)
     if [[ ! -x $VENV/bin/python ]]; then
       echo "The farm does not run: it was never installed."

@@ -14,7 +14,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def start(
-    command: Sequence[str], blocked: Set[signal.Signals], *, stdout: int | None = None
+    command: Sequence[str],
+    blocked: Set[signal.Signals],
+    *,
+    stdout: int | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own: a signal for our process group reaches it from us alone.
 
@@ -36,6 +40,7 @@ def start(
         stderr=None if stdout is None else subprocess.STDOUT,
         start_new_session=True,
         preexec_fn=as_our_child,
+        pass_fds=pass_fds,
     )
 
 
