@@ -50,8 +50,10 @@ def _door(settings: Settings) -> socket.socket:
     """The API's door, the only one that there is."""
     host, port = settings.api_host, settings.api_port
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=LINE)
+        if ":" not in host:
+            return socket.create_server((host, port), backlog=LINE)
+        family, both = socket.AF_INET6, socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=LINE, dualstack_ipv6=both)
     except OSError as error:
         exit_misconfigured(SettingsError([f"API_HOST={host} API_PORT={port}: {error.strerror}"]))
 
