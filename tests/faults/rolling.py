@@ -54,8 +54,8 @@ class Rolling:
         return Kept(lambda: make(self.site))
 
     def start(self) -> None:
-        """Start everything, all that needs the servers side by side."""
-        for group in (*SERVERS, (*self._kept.keys() - {"store", "broker"},)):
+        """Start everything: one worker by itself, which compiles what the other one finds, and then the rest together."""
+        for group in (*SERVERS, ("worker1",), (*self._kept.keys() - {"store", "broker", "worker1"},)):
             self._together(group, lambda name: self._kept[name].start())
 
     def end(self) -> None:
