@@ -54,7 +54,7 @@ class Rolling:
         return Kept(lambda: make(self.site))
 
     def start(self) -> None:
-        """Start everything: one worker by itself, which compiles what the other one finds, and then the rest together."""
+        """Start everything: one worker by itself, which compiles for the other one, and then the rest together."""
         for group in (*SERVERS, ("worker1",), (*self._kept.keys() - {"store", "broker", "worker1"},)):
             self._together(group, lambda name: self._kept[name].start())
 
