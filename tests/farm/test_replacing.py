@@ -37,8 +37,8 @@ while True:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Site:
-    """A site of this test's own."""
-    return Site(tmp_path)
+    """A site of this test's own, whose number of workers nobody changes for its load."""
+    return Site(tmp_path, {"AUTO_SCALING_ENABLED": "false", "MAX_INSTANCES": "2", "ECHO_THREADS": "1"})
 
 
 def record(site: Site) -> dict[str, int]:
@@ -126,7 +126,7 @@ def test_a_farm_is_updated_in_place_while_clients_go_on(own: Site) -> None:
         def client() -> None:
             while not is_over.is_set():
                 statuses.append(own.post("/api/jobs", {"input_text": "Hello.", "cache": False}).status)
-                time.sleep(0.05)
+                time.sleep(0.2)
 
         asking = threading.Thread(target=client)
         asking.start()
