@@ -40,6 +40,9 @@ def _path_prefix(text: str) -> str:
 
 MOST_SLOTS = 1024
 
+ONE_A_LINE = "one_a_line"
+"""What marks a setting of several values in its schema."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 ServerUrl = Annotated[str, AfterValidator(addresses.checked)]
 StatesByStep = Annotated[str, AfterValidator(_states_by_step)]

@@ -6,18 +6,25 @@ import re
 from typing import Any
 
 from echo_tasks import addresses
+from echo_tasks.settings.kinds import ONE_A_LINE
 from echo_tasks.settings.whole import Settings
 
 
 def redacted(text: str) -> str:
-    """`text` with the credentials of any URL in it hidden."""
-    return re.sub(r"(\w+://)\S*@", r"\1***@", text)
+    """`text` with the credentials of any URL in it hidden, whatever characters they have."""
+    return re.sub(r"(\w+://).*@", r"\1***@", text)
 
 
 def default_of(name: str) -> str:
     """The default of a setting as a person would write it; empty when there is none."""
     default = Settings.model_fields[name].default
     return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def has_lines(name: str) -> bool:
+    """Whether a setting is several values: one a line in a file, with commas between in a variable."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get(ONE_A_LINE))
 
 
 def is_secret(name: str) -> bool:
