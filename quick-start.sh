@@ -19,6 +19,8 @@ usage: ./quick-start.sh COMMAND
   test [options]   run the tests; options go to pytest
   help             this text
 
+With --docker, start, stop, restart, status, logs, monitor, scale and test are of the farm in containers: docker/README.md.
+
 Settings are environment variables, or lines NAME=value of a file .env, which win; README.md lists them.
 USAGE
 }
@@ -58,6 +60,13 @@ in_venv() {
   exec env PATH="$(cd "$VENV/bin" && pwd):$PATH" "$VENV/bin/python" -m "$@"
 }
 
+words=()
+for word in "$@"; do
+  if [[ $word == --docker ]]; then in_containers=true; else words+=("$word"); fi
+done
+if [[ ${in_containers:-} ]]; then
+  exec docker/farm.sh ${words[@]+"${words[@]}"}
+fi
 
 command=${1:-help}
 [[ $# -gt 0 ]] && shift

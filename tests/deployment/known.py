@@ -11,6 +11,7 @@ import declared
 from processes import ROOT
 
 from echo_api import create_app
+from echo_tasks import __version__
 from echo_tasks.settings import Settings, load
 
 SERVICES = (
@@ -21,6 +22,9 @@ SERVICES = (
 
 OURS = {"api": "api", "worker": "worker", "controller": "control", "exporter": "control", "flower": "control"}
 """The image of each service of ours, which is a target of docker/Dockerfile."""
+
+VERSION = __version__
+"""Of our images."""
 
 USER = 10001
 """User and group of our images."""
@@ -49,6 +53,7 @@ _OTHERS_PATHS = {
     "prometheus": {"/-/healthy", "/-/ready"},
     "grafana": {"/api/health"},
     "jaeger": {"/status"},
+    "celery-exporter": {"/health", "/metrics"},
 }
 _OURS_PATHS = {
     "worker": "workers/endpoint.py",
