@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import declared
 from processes import ROOT
 
 from echo_api import create_app
-from echo_tasks import __version__
 from echo_tasks.settings import Settings, load
 
 SERVICES = (
@@ -23,7 +23,7 @@ SERVICES = (
 OURS = {"api": "api", "worker": "worker", "controller": "control", "exporter": "control", "flower": "control"}
 """The image of each service of ours, which is a target of docker/Dockerfile."""
 
-VERSION = __version__
+VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 """Of our images."""
 
 USER = 10001
