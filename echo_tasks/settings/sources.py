@@ -8,7 +8,7 @@ from pathlib import Path
 
 from echo_tasks.errors import SettingsError
 from echo_tasks.settings.whole import Settings
-from echo_tasks.settings.words import has_lines, is_secret, redacted
+from echo_tasks.settings.words import has_lines, is_secret, redacted_whole
 
 FILE = "_FILE"
 
@@ -49,7 +49,7 @@ def _given(name: str, environ: Mapping[str, str]) -> Given | None:
         return Given(_text(Path(file), told), told)
     if not value:
         return None
-    told = f"{variable}={'***' if is_secret(name) else redacted(value)!r}"
+    told = f"{variable}={'***' if is_secret(name) else redacted_whole(value)!r}"
     return Given(value.replace(",", "\n") if has_lines(name) else value, told)
 
 

@@ -11,8 +11,13 @@ from echo_tasks.settings.whole import Settings
 
 
 def redacted(text: str) -> str:
-    """`text` with the credentials of any URL in it hidden, whatever characters they have."""
-    return re.sub(r"(\w+://).*@", r"\1***@", text)
+    """`text` with the credentials of any URL in it hidden."""
+    return re.sub(r"(\w+://)\S*@", r"\1***@", text)
+
+
+def redacted_whole(value: str) -> str:
+    """The same for what is nothing but a URL, or should be: whatever stands there before its host."""
+    return re.sub(r"(\w+://).*@", r"\1***@", value)
 
 
 def default_of(name: str) -> str:

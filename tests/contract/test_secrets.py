@@ -86,7 +86,8 @@ def test_settings_that_are_printed_show_no_secret() -> None:
     """As in a traceback: passwords by themselves, and in URLs."""
     settings = load({"BROKER_URL": "redis://:hush@host", "CACHE_PASSWORD": "hush", "FLOWER_BASIC_AUTH": "eve:hush"})
     assert "hush" not in repr(settings) + str(settings)
-    assert redacted(f"at {settings.broker} and {settings.store}") == "at redis://***@127.0.0.1:6380/0"
+    told = redacted(f"at {settings.broker} and {settings.store}, by worker@host")
+    assert told == "at redis://***@host and redis://***@127.0.0.1:6380/0, by worker@host"
 
 
 @pytest.mark.parametrize(

