@@ -40,7 +40,7 @@ class Containers:
 
     def __init__(self, folder: Path) -> None:
         self.site = Site(folder)
-        self.ports = {name: str(free_port()) for name in (*PORTS, "broker", "store", "jaeger")}
+        self.ports = {name: str(free_port()) for name in ("broker", "store", "jaeger")}
         self.folder = folder
         programs = folder / "programs"
         programs.mkdir()
@@ -68,6 +68,7 @@ class Containers:
     def running(self, name: str) -> Iterator[Running]:
         """The service, with nothing in its environment but what it has in its container; well, by its own check."""
         (self.folder / name).mkdir()
+        self.ports.setdefault(name, str(free_port()))  # not before: by then an outgoing connection might have it
         command = [self.moved(word, name) for word in SERVICES[name].get("command") or _of_image(known.OURS[name])]
         self.site.env = self.environment(name)
         with self.site.run(name, "env", "-C", str(ROOT), *command) as process:
