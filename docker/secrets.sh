@@ -17,7 +17,7 @@ random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 keep() {
   cat >"$folder/.$1.new"
   [ -s "$folder/.$1.new" ] || fail "$folder/$1 came out empty"
-  chmod 0444 "$folder/.$1.new"
+  chmod 0644 "$folder/.$1.new"
   mv "$folder/.$1.new" "$folder/$1"
   echo "made $folder/$1"
 }

@@ -70,7 +70,7 @@ def test_the_first_start_makes_secrets_and_a_certificate(terminal: Terminal) -> 
     assert len(set(made.values())) == len(made)
     assert not any(len(text) < 64 or text in done.stdout + done.stderr for text in made.values())
     assert stat.S_IMODE(terminal.secrets.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in terminal.secrets.iterdir()} == {0o444}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in terminal.secrets.iterdir()} == {0o644}
     words = ["openssl", "x509", "-in", str(terminal.secrets / "tls_cert"), "-noout", "-checkhost", "echo.example.org"]
     assert "does match" in subprocess.run(words, capture_output=True, text=True).stdout
     ssl.create_default_context().load_cert_chain(terminal.secrets / "tls_cert", terminal.secrets / "tls_key")
