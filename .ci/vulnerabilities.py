@@ -40,7 +40,9 @@ def audit(*service: str) -> list[Finding]:
     """What a service finds. Raises Unaudited."""
     locks = [option for lock in LOCKS for option in ("--requirement", lock)]
     command = [sys.executable, "-m", "pip_audit", *locks, "--no-deps", "--disable-pip", "--format", "json", *service]
-    done = subprocess.run([*command, "--progress-spinner", "off"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(  # noqa: S603 - our own words
+        [*command, "--progress-spinner", "off"], cwd=ROOT, capture_output=True, text=True
+    )
     if not done.stdout:
         last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1][:300]
         raise Unaudited(last) if any(word in last for word in UNREACHABLE) else RuntimeError(done.stderr)
@@ -50,9 +52,9 @@ def audit(*service: str) -> list[Finding]:
         raise Unaudited(f"it knows none of {len(packages)} packages")
     print(*(package["skip_reason"] for package in packages if "vulns" not in package), sep="\n", end="")
     return [
-        Finding(package["name"], package["version"], frozenset([found["id"], *found["aliases"]]), (*found["fix_versions"],))
+        Finding(package["name"], package["version"], frozenset([one["id"], *one["aliases"]]), (*one["fix_versions"],))
         for package in audited
-        for found in package["vulns"]
+        for one in package["vulns"]
     ]
 
 
@@ -63,9 +65,9 @@ def judge(findings: list[Finding], accepted: list[dict[str, str]]) -> list[str]:
         return any(finding.package == entry["package"] and entry["id"] in finding.names for entry in accepted)
 
     return [
-        f"{found.package} {found.version}: {', '.join(sorted(found.names))}; fixed in {', '.join(found.fixed_in) or 'none'}"
-        for found in findings
-        if not is_accepted(found)
+        f"{one.package} {one.version}: {', '.join(sorted(one.names))}; fixed in {', '.join(one.fixed_in) or 'none'}"
+        for one in findings
+        if not is_accepted(one)
     ]
 
 

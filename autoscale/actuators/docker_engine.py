@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from docker import APIClient
 from docker.errors import APIError, DockerException
 from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 
+from docker import APIClient
 from echo_tasks.errors import ActuatorError
 
 TIMEOUT_S = 10.0

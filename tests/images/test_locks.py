@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 
-import pytest
 import locked
+import pytest
 from processes import PYTHON, ROOT
 
 STARTS = {
@@ -17,7 +17,7 @@ STARTS = {
     "import workers.tokenizer\n"
     "workers.tokenizer.load(None)",
     "control": "import autoscale.__main__, monitoring.exporter.__main__, echo_tasks.celery, echo_tasks.tracing.sdk\n"
-    "import autoscale.actuators.compose, autoscale.actuators.swarm, autoscale.actuators.kubernetes, autoscale.predictor\n"
+    "import autoscale.actuators.compose, autoscale.actuators.swarm, autoscale.actuators.kubernetes\n"
     "import celery.bin.celery, flower.command, flower.app, echo_tasks.flower_access",
 }
 """What the commands of each image import when they start, and what they load by name later."""
@@ -73,7 +73,9 @@ def test_torch_is_accepted_as_built_for_cpus_and_for_gpus() -> None:
     assert version
     for line in (locked.LOCKS / f"torch-{version[1]}-cpu.hashes").read_text().splitlines():
         assert text.count(line) == 1
-    assert not [name for name in locked.names(locked.LOCKS / "worker.txt") if name.startswith(("nvidia", "cuda", "triton"))]
+    assert not [
+        name for name in locked.names(locked.LOCKS / "worker.txt") if name.startswith(("nvidia", "cuda", "triton"))
+    ]
 
 
 @pytest.mark.parametrize("image", locked.IMAGES)
