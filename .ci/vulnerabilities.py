@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("docker/locks/all.txt", "docker/locks/cuda.txt", "docker/locks/build.txt")
+LOCKS = ("docker/locks/all.txt", "docker/locks/torch-cuda.txt", "docker/locks/build.txt")
 
 SERVICES = (("--vulnerability-service", "pypi"), ("--vulnerability-service", "osv"))
 """pip-audit's, in the order in which they are asked until one answers."""

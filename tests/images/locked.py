@@ -31,6 +31,11 @@ def names(path: Path) -> set[str]:
     return {name(one) for one in requirements(path)}
 
 
+def of_image(image: str) -> set[str]:
+    """The distributions of an image for CPUs."""
+    return names(LOCKS / f"{image}.txt") | (names(LOCKS / "torch-cpu.txt") if image == "worker" else set())
+
+
 def direct() -> list[Requirement]:
     """What pyproject.toml asks for: what the farm needs, and the extras of the images."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -112,8 +112,7 @@ def test_an_image_says_how_it_is_run(images: dict[str, Image], target: str) -> N
 @pytest.mark.parametrize("target", locked.IMAGES)
 def test_an_image_holds_what_is_locked(images: dict[str, Image], target: str) -> None:
     """And nothing besides: no pip, nothing of the tests, nothing of a worker where there is none."""
-    lock = locked.names(locked.LOCKS / f"{target}.txt")
-    assert images[target].distributions <= lock
+    assert images[target].distributions <= locked.of_image(target)
     assert locked.names(locked.LOCKS / f"{target}.in") <= images[target].distributions
     assert target == "worker" or not WORKERS & images[target].distributions
     assert not (images[target].root / "app" / "tests").exists()

@@ -52,7 +52,7 @@ def test_what_is_asked_for_is_locked_within_its_range() -> None:
         assert all(asked.specifier.contains(version, prereleases=True) for version in versions), (str(asked), versions)
 
 
-@pytest.mark.parametrize("lock", [*locked.IMAGES, "cuda", "build"])
+@pytest.mark.parametrize("lock", [*locked.IMAGES, "torch-cuda", "build"])
 def test_a_lock_goes_with_the_whole(lock: str) -> None:
     """It names what is asked for, in the versions of all.txt, each with hashes; an address it does not name."""
     text = (locked.LOCKS / f"{lock}.txt").read_text()
@@ -60,28 +60,23 @@ def test_a_lock_goes_with_the_whole(lock: str) -> None:
     known = {name for name, _ in whole}
     pinned = locked.pinned(locked.LOCKS / f"{lock}.txt")
     assert {(name, version) for name, version, _ in pinned if name in known} <= whole
-    assert lock == "cuda" or {name for name, _, _ in pinned} <= known
-    assert locked.names(locked.LOCKS / f"{lock}.in") <= {name for name, _, _ in pinned}
+    assert lock == "torch-cuda" or {name for name, _, _ in pinned} <= known
+    assert locked.names(locked.LOCKS / f"{lock}.in") - {"torch"} <= {name for name, _, _ in pinned}
     assert not re.search(r"^\S+==[^\\]*$", text, re.M), "a line without hashes"
     assert "://" not in text
 
 
-def test_torch_is_accepted_as_built_for_cpus_and_for_gpus() -> None:
-    """The wheels of the package index have hashes in the lock, and those of torch's own index."""
-    text = (locked.LOCKS / "worker.txt").read_text()
-    version = re.search(r"^torch==(\S+)", text, re.M)
-    assert version
-    for line in (locked.LOCKS / f"torch-{version[1]}-cpu.hashes").read_text().splitlines():
-        assert text.count(line) == 1
-    assert not [
-        name for name in locked.names(locked.LOCKS / "worker.txt") if name.startswith(("nvidia", "cuda", "triton"))
-    ]
+def test_torch_is_locked_as_built_for_cpus_and_for_gpus() -> None:
+    """One release of both; what GPUs need is in the one lock alone."""
+    (cpu,), cuda = locked.pinned(locked.LOCKS / "torch-cpu.txt"), locked.pinned(locked.LOCKS / "torch-cuda.txt")
+    assert {version for name, version, _ in cuda if name == "torch"} == {cpu[1].removesuffix("+cpu")}
+    assert not locked.names(locked.LOCKS / "worker.txt") & {"torch", "triton", "cuda-toolkit", "nvidia-cublas"}
 
 
 @pytest.mark.parametrize("image", locked.IMAGES)
 def test_an_image_starts_with_what_is_in_its_lock(image: str) -> None:
     """Its commands' imports succeed where nothing else can be imported; and all that its list asks for is imported."""
-    lock, wanted = locked.names(locked.LOCKS / f"{image}.txt"), locked.names(locked.LOCKS / f"{image}.in")
+    lock, wanted = locked.of_image(image), locked.names(locked.LOCKS / f"{image}.in")
     command = [PYTHON, "-c", PROBE, " ".join(lock | {"deep-tree-echo"}), " ".join(wanted), STARTS[image]]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

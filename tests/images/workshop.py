@@ -43,7 +43,18 @@ class Workshop:
         """The name of the image of a target of docker/Dockerfile. No step's layer is kept: each would be a copy."""
         name = f"localhost/deep-tree-echo/{target}"
         file = str(ROOT / "docker" / "Dockerfile")
-        what = ("--file", file, "--target", target, "--tag", name, "--build-arg", f"BASE={base}")
+        what = (
+            "--file",
+            file,
+            "--target",
+            target,
+            "--tag",
+            name,
+            "--build-arg",
+            f"BASE={base}",
+            "--build-arg",
+            "TORCH=cpu",
+        )
         how = ("--format", "docker", "--isolation", "chroot", "--layers=false", "--pull-never", "--quiet")
         self.buildah("bud", *how, *what, *self._packages(), str(ROOT))
         return name
