@@ -20,6 +20,9 @@ BASE = "localhost/base"
 MISSING = [program for program in workshop.PROGRAMS if shutil.which(program) is None]
 READY_S = 90
 
+UNCHECKED_HASH = 1
+"""The flags of such byte code (PEP 552)."""
+
 pytestmark = [
     pytest.mark.farm,
     pytest.mark.timeout(900),
@@ -118,6 +121,15 @@ def test_an_image_holds_what_is_locked(images: dict[str, Image], target: str) ->
     assert not (images[target].root / "app" / "tests").exists()
 
 
+@pytest.mark.parametrize("target", locked.IMAGES)
+def test_an_image_compiles_nothing_when_it_starts(images: dict[str, Image], target: str) -> None:
+    """Its byte code is there, and is good whatever the times of the sources: it could not be kept."""
+    sources = [path for top in ("opt/echo/lib", "app") for path in images[target].root.glob(f"{top}/**/*.py")]
+    compiled = [path for path in map(_compiled, sources) if path]
+    assert len(compiled) > 0.99 * len(sources)
+    assert not [path for path in compiled if int.from_bytes(path.read_bytes()[4:8], "little") != UNCHECKED_HASH]
+
+
 def test_a_farm_of_them_answers(make: Make, site: Site) -> None:
     """Each as its own user on a read-only root: a job is answered, all are well, and each ends when it is told to."""
     farm = {name: make(image, name) for name, image in PROCESSES.items()}
@@ -158,3 +170,7 @@ def test_the_control_image_asks_what_to_run(make: Make) -> None:
     with undecided.run():
         assert undecided.ended() == 1
     assert "python -m autoscale" in undecided.text()
+
+
+def _compiled(source: Path) -> Path | None:
+    return next(source.parent.glob(f"__pycache__/{source.stem}.cpython-*.pyc"), None)
