@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from detect_secrets.core.secrets_collection import SecretsCollection
 from detect_secrets.settings import default_settings, get_settings
@@ -21,8 +22,17 @@ PUBLIC = ("docker/locks/*",)
 """Files of nothing but digests: they would take a third of the time."""
 
 
-def scan(root: Path) -> list[tuple[str, int, str]]:
-    """File, line and kind of all that looks like a secret in the files that git knows, or would take."""
+class Finding(NamedTuple):
+    """What looks like a secret."""
+
+    file: str
+    line: int
+    kind: str
+    text: str
+
+
+def scan(root: Path) -> list[Finding]:
+    """All that looks like a secret in the files that git knows, or would take."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607
         cwd=root,
@@ -35,16 +45,23 @@ def scan(root: Path) -> list[tuple[str, int, str]]:
     with default_settings():
         get_settings().disable_filters(ASKS_OTHERS)
         found.scan_files(*names)
-    return sorted((name, secret.line_number, secret.type) for name, secret in found)
+    places = sorted((name, secret.line_number, secret.type) for name, secret in found)
+    return [
+        Finding(name, line, kind, (root / name).read_text(errors="replace").splitlines()[line - 1])
+        for name, line, kind in places
+    ]
 
 
-def judge(found: list[tuple[str, int, str]], accepted: list[dict[str, Any]]) -> list[str]:
-    """A line for each that is not accepted."""
+def judge(found: list[Finding], accepted: list[dict[str, Any]]) -> list[str]:
+    """A line for each that is not accepted, which does not tell it."""
 
-    def is_accepted(name: str, kind: str) -> bool:
-        return any(fnmatch(name, entry["files"]) and kind in entry["kinds"] for entry in accepted)
+    def is_accepted(one: Finding) -> bool:
+        return any(
+            fnmatch(one.file, entry["files"]) and one.kind in entry["kinds"] and re.search(entry["lines"], one.text)
+            for entry in accepted
+        )
 
-    return [f"{name}:{line}: {kind}" for name, line, kind in found if not is_accepted(name, kind)]
+    return [f"{one.file}:{one.line}: {one.kind}" for one in found if not is_accepted(one)]
 
 
 def main(root: Path) -> int:

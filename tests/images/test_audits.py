@@ -101,6 +101,8 @@ def test_what_is_accepted_has_a_reason_and_is_there() -> None:
         ("server.pem", "-----BEGIN RSA " + "PRIVATE KEY-----", True),
         ("compose.yaml", "password: " + "correct-horse-battery", True),
         ("tests/test_x.py", "password = 'made-up'", False),
+        ("k8s/api.yaml", "secretName: broker", False),
+        ("k8s/api.yaml", "password: " + "correct-horse", True),
         ("notes.md", "the password is in a file", False),
     ],
 )
