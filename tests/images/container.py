@@ -48,7 +48,7 @@ class Container:
         self.volume.mkdir()
         os.chown(self.volume, int(user), int(group))
         place = (str(self.root), str(self.volume), self.config["User"], self.config["WorkingDir"])
-        enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", ENTER, "enter", *place)
+        enter = ("unshare", "--mount", "--pid", "--fork", "bash", "-c", ENTER, "enter", *place)
         line = [*enter, *self._variables(), *(command or self.config["Cmd"])]
         with self.log.open("ab") as log:
             self.outside = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
@@ -57,7 +57,8 @@ class Container:
             until(lambda: parent.children() or parent.status() == psutil.STATUS_ZOMBIE, "process 1 is there")
             yield self
         finally:
-            self.outside.kill()
+            for process in parent.children() if self.outside.poll() is None else ():
+                process.kill()  # with process 1 all of its namespace ends
             self.outside.wait()
 
     def stop(self) -> int:
