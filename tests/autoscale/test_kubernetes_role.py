@@ -27,7 +27,7 @@ def right(request: Request) -> tuple[str, str, str]:
 
 
 def test_the_role_has_what_the_actuator_asks_for(tmp_path: Path, registry: Draining) -> None:
-    """More pods, a drained one that goes, and all that is read meanwhile: each request has its rule, each rule its request."""
+    """More pods, a drained one that goes, what is read meanwhile: each request has its rule, each rule its request."""
     (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "namespace").write_text(NAMESPACE)
     cluster = ClusterFake()

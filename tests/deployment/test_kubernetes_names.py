@@ -1,4 +1,4 @@
-"""What the manifests name exists: images, ports, settings, metrics, paths, and the objects that they name to one another."""
+"""What the manifests name exists: images, ports, settings, metrics, paths, and what they name to one another."""
 
 from __future__ import annotations
 
