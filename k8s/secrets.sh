@@ -13,12 +13,7 @@ secret() { # NAME; its keys and values follow on standard input
 }
 
 for server in broker store; do
-  word=$(password)
-  secret "$server" <<KEYS
-password: "$word"
-url: "redis://:$word@$server:6379/0"
-KEYS
+  echo "password: \"$(password)\"" | secret "$server"
 done
-secret flower <<KEYS
-users: "operator:$(password)"
-KEYS
+echo "admin-key: \"$(password)\"" | secret api
+echo "users: \"operator:$(password)\"" | secret flower

@@ -16,7 +16,7 @@ from manifests import Workload
 from processes import ROOT
 
 from autoscale.policy import Policy
-from echo_tasks.settings import load
+from echo_tasks.settings import Settings, is_secret, load
 
 PLAIN = manifests.plain()
 WORKLOADS = manifests.workloads(PLAIN)
@@ -83,7 +83,9 @@ def test_settings_exist_and_may_be_so(workload: Workload) -> None:
         else:
             assert known.is_allowed(name, value)
     assert {ref["configMapRef"]["name"] for ref in workload.container["envFrom"]} == {"settings"}
-    assert not [name for name in variables(workload) if name.endswith(("_URL", "_AUTH", "_SECRET", "_PASSWORD"))]
+    secret = [name for name in variables(workload) if name.lower() in Settings.model_fields and is_secret(name.lower())]
+    assert secret == []
+    assert "@" not in SETTINGS["BROKER_URL"] + SETTINGS["CACHE_URL"]
 
 
 @pytest.mark.parametrize("component", manifests.COMPONENTS)
@@ -197,12 +199,11 @@ def test_secrets_that_are_named_are_made() -> None:
     for workload in WORKLOADS:
         for volume in (it["secret"] for it in workload.pod["volumes"] if "secret" in it):
             assert {item["key"] for item in volume["items"]} <= set(made[volume["secretName"]])
-    assert made["broker"]["url"] == f"redis://:{made['broker']['password']}@broker:{known.PORTS['broker']}/0"
-    assert known.is_allowed("BROKER_URL", made["broker"]["url"])
-    assert known.is_allowed("CACHE_URL", made["store"]["url"])
-    passwords = [it["stringData"]["password"] for it in (*printed(), *printed()) if "password" in it["stringData"]]
-    assert len(set(passwords)) == 4
-    assert min(map(len, passwords)) == 64
+    assert known.is_allowed("API_ADMIN_KEY", made["api"]["admin-key"])
+    assert known.is_allowed("FLOWER_BASIC_AUTH", made["flower"]["users"])
+    words = [it.rpartition(":")[2] for _ in range(2) for made in printed() for it in made["stringData"].values()]
+    assert len(set(words)) == 8
+    assert min(map(len, words)) == 64
 
 
 def printed() -> list[dict[str, Any]]:
