@@ -45,7 +45,7 @@ def resources(kind: str) -> list[dict[str, Any]]:
 
 
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cfnlint", "--non-zero-exit-code", "warning", *map(str, files)]
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--non-zero-exit-code", "warning", *map(str, files)]
     return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
 

@@ -33,7 +33,7 @@ def unsupported(kind: str, value: Any, where: str = "") -> Iterator[str]:
     """The fields whose description says that Cloud Run knows them from Kubernetes, and does not take them."""
     for name, told in DESCRIBED[kind].get("properties", {}).items():
         if name in value:
-            if LEFT_OUT.search(told.get("description", "")):
+            if LEFT_OUT.match(told.get("description", "")):
                 yield f"{where}.{name}"
             below = told.get("$ref") or told.get("items", {}).get("$ref")
             for it in value[name] if isinstance(value[name], list) else [value[name]]:
