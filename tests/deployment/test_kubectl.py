@@ -98,10 +98,10 @@ def test_secrets_are_made_once(server: ApiServer, kubectl: Kubectl) -> None:
     """`create` leaves those alone that are there."""
     applied(kubectl("apply", "--validate=false", "-f", "k8s/00-namespace.yaml"))
     printed = subprocess.run([manifests.FOLDER / "secrets.sh"], capture_output=True, text=True, check=True).stdout
-    assert len(applied(kubectl("create", "--validate=false", "-f", "-", text=printed))) == 3
+    assert len(applied(kubectl("create", "--validate=false", "-f", "-", text=printed))) == 4
     before = dict(server.objects)
     again = kubectl("create", "--validate=false", "-f", "-", text=printed)
-    assert again.stderr.count("(AlreadyExists)") == 3
+    assert again.stderr.count("(AlreadyExists)") == 4
     assert server.objects == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import known
@@ -144,7 +145,7 @@ def test_a_workload_selects_its_own_pods_and_no_others(workload: Workload) -> No
 def test_servers_are_set_as_the_farms_own_are(role: str) -> None:
     """What is kept, what is refused, and what is let go; and no more than their containers may have."""
     words = servers.arguments(role, load({"BROKER_MEMORY_MB": "1024"}))
-    own = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=True))
+    own = {one.removeprefix("--"): other for one, other in itertools.pairwise(words) if one.startswith("--")}
     text = manifests.one(PLAIN, "ConfigMap", role)["data"]["valkey.conf"]
     here = dict(line.split(maxsplit=1) for line in text.splitlines())
     here["save"] = here["save"].strip('"')
