@@ -41,14 +41,14 @@ def added(component: str) -> list[dict[str, Any]]:
     return [document for name in names for document in read(folder / name)]
 
 
-def built(folder: Path, *components: str) -> list[dict[str, Any]]:
-    """What `kubectl apply -k` applies of a site of one's own that takes the farm and these components."""
+def built(folder: Path, *components: str, also: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What `kubectl apply -k` applies of a site of one's own of the farm, these components, and what else it says."""
     folder.mkdir(parents=True, exist_ok=True)
     own = {
         "resources": [relpath(FOLDER, folder.resolve())],
         "components": [relpath(FOLDER / one, folder.resolve()) for one in components],
     }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own | (also or {})))
     done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]

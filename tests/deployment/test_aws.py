@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,7 +72,7 @@ def test_containers_are_our_images_settings_and_ports(name: str) -> None:
     stack, container = CONTAINERS[name]
     assert container["Image"] == {"Fn::Sub": f"${{Registry}}/{known.OURS[name]}:${{Version}}"}
     assert known.OURS[name] in known.targets()
-    assert TEMPLATES[stack]["Parameters"]["Version"]["Default"] == _version()
+    assert TEMPLATES[stack]["Parameters"]["Version"]["Default"] == known.VERSION
     for setting in container["Environment"]:
         assert known.is_setting(setting["Name"])
         if isinstance(setting["Value"], str):
@@ -82,10 +81,6 @@ def test_containers_are_our_images_settings_and_ports(name: str) -> None:
     assert secrets <= {"BROKER_PASSWORD", "CACHE_PASSWORD", "API_ADMIN_KEY"}
     assert all(map(known.is_setting, secrets))
     assert [it["ContainerPort"] for it in container.get("PortMappings", [])] in ([], [known.PORTS[name]])
-
-
-def _version() -> str:
-    return re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", CONTAINERS)

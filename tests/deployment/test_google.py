@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -25,6 +26,8 @@ CONTAINERS = {
 DESCRIBED = json.loads((files("googleapiclient") / "discovery_cache" / "documents" / "run.v1.json").read_text())[
     "schemas"
 ]
+
+NAMES = ("PROJECT", "REGION", "NETWORK", "SUBNETWORK", "BROKER_HOST", "STORE_HOST")
 
 LEFT_OUT = re.compile("Not supported (by|in) Cloud Run", re.I)
 
@@ -75,7 +78,7 @@ def test_containers_are_our_images_settings_and_ports(name: str) -> None:
     image, _, tag = container["image"].rpartition(":")
     assert image == f"REGION-docker.pkg.dev/PROJECT/deep-tree-echo/{known.OURS[name]}"
     assert known.OURS[name] in known.targets()
-    assert tag == re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)[1]  # type: ignore[index]
+    assert tag == known.VERSION
     mounted = set(_mounted(DOCUMENTS[document], container))
     for setting in container["env"]:
         assert known.is_setting(setting["name"])
@@ -121,3 +124,23 @@ def test_nobody_but_the_operator_sets_the_number_of_workers() -> None:
     assert settings["SCALE_ACTUATOR"] == "none"
     for name in ("workers", "control"):
         assert DOCUMENTS[name]["metadata"]["annotations"]["run.googleapis.com/scalingMode"] == "manual"
+
+
+def test_the_recipe_puts_the_sites_names_in() -> None:
+    """Its function, as it stands in the README, leaves none of ours behind."""
+    recipe = (FOLDER / "README.md").read_text()
+    function = re.search(r"^site\(\) .+?; \}$", recipe, re.M | re.S)
+    assert function
+    names = {name: f"my{number}" for number, name in enumerate(NAMES)}
+    for file, document in DOCUMENTS.items():
+        command = ["bash", "-c", f"{function[0]}\nsite {file}"]
+        env = {"PATH": "/usr/bin:/bin"} | names
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+        assert not re.search(rf"\b({'|'.join(NAMES)})\b", re.sub("#.*", "", done.stdout))
+        filled = yaml.safe_load(done.stdout)
+        assert schemas.faults(filled) == []
+        assert (
+            filled["spec"]["template"]["spec"]["serviceAccountName"]
+            == f"farm@{names['PROJECT']}.iam.gserviceaccount.com"
+        )
+        assert filled["kind"] == document["kind"]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import known
 import manifests
 import pytest
 import schemas
+import yaml
 from api_server import ApiServer
 from exchange import served
 
@@ -135,3 +138,19 @@ def test_components_go_together(tmp_path: Path) -> None:
     assert {"name": "models", "mountPath": "/models", "readOnly": True} in worker.container["volumeMounts"]
     base = manifests.one(manifests.plain(), "Deployment", "cognitive-service")["spec"]["template"]["spec"]
     assert len(worker.pod["volumes"]) == len(base["volumes"]) + 1
+
+
+def test_the_site_of_the_documentation_can_be_built(tmp_path: Path) -> None:
+    """Its registry in every image of ours, its host at the edge, its components."""
+    (text,) = re.findall(r"```yaml\n(.+?)```", (manifests.FOLDER / "README.md").read_text(), re.S)
+    site = yaml.safe_load(text)
+    assert site.pop("resources") == ["../k8s"]
+    components = [Path(name).name for name in site.pop("components")]
+    documents = manifests.built(tmp_path / "site", *components, also=site)
+    images = [one.container["image"] for one in manifests.workloads(documents)]
+    ours = [image for image in images if "deep-tree-echo" in image]
+    assert len(ours) == len(known.OURS)
+    assert all(image.startswith("registry.example.org/deep-tree-echo/") for image in ours)
+    assert all(image.endswith(f":{known.VERSION}") for image in ours)
+    edge = manifests.one(documents, "Ingress", "edge")["spec"]
+    assert edge["rules"][0]["host"] == edge["tls"][0]["hosts"][0] == "echo.mine.org"
