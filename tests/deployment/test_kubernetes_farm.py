@@ -68,10 +68,11 @@ class Cluster:
         return moved
 
     def environment(self, workload: Workload) -> dict[str, str]:
-        """Its pods', with a port that is free."""
+        """Its pods' and its image's, with a port that is free."""
         own = {it["name"]: it["value"] for it in workload.container.get("env", [])}
         moved = {name: self.here(value) for name, value in (SETTINGS | own).items()}
-        return moved | {PORT_SETTINGS[workload.service]: str(self.ports[workload.service])}
+        port = {PORT_SETTINGS[workload.service]: str(self.ports[workload.service])}
+        return moved | port | {"PYTHONPATH": str(ROOT)}  # the image's, for its folder
 
     def status(self, service: str, path: str) -> int:
         return asked(f"http://127.0.0.1:{self.ports[service]}{path}", 5)[0]
