@@ -19,7 +19,7 @@ from manifests import Workload
 from pod_server import started
 from processes import ROOT, Running, Site, asked, free_port, until
 
-pytestmark = pytest.mark.farm
+pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]  # six processes start at once
 
 PLAIN = manifests.plain()
 SETTINGS = manifests.one(PLAIN, "ConfigMap", "settings")["data"]
