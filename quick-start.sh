@@ -12,12 +12,15 @@ usage: ./quick-start.sh COMMAND
   start            install what is missing, start the farm, wait until it is ready
   stop             stop the farm; no process is left
   restart          stop, then start
+  update           after the code has changed: replace the processes one by one, while clients go on
   status           what runs, whether it is ready, and what was restarted
   logs [process]   the log of all, or of: broker store api worker controller exporter flower
   monitor          show it all, live, in this terminal; with a local Prometheus where one is installed
   scale N          have N workers, and wait until they serve; from MIN_INSTANCES to MAX_INSTANCES
   test [options]   run the tests; options go to pytest
   help             this text
+
+With --docker, start, stop, restart, status, logs, monitor, scale and test are of the farm in containers: docker/README.md.
 
 Settings are environment variables, or lines NAME=value of a file .env, which win; README.md lists them.
 USAGE
@@ -58,11 +61,18 @@ in_venv() {
   exec env PATH="$(cd "$VENV/bin" && pwd):$PATH" "$VENV/bin/python" -m "$@"
 }
 
+words=()
+for word in "$@"; do
+  if [[ $word == --docker ]]; then in_containers=true; else words+=("$word"); fi
+done
+if [[ ${in_containers:-} ]]; then
+  exec docker/farm.sh ${words[@]+"${words[@]}"}
+fi
 
 command=${1:-help}
 [[ $# -gt 0 ]] && shift
 case $command in
-  start | restart) install; in_venv echo_tasks.local.control "$command" "$@" ;;
+  start | restart | update) install; in_venv echo_tasks.local.control "$command" "$@" ;;
   stop | status | logs | scale)
     if [[ ! -x $VENV/bin/python ]]; then
       echo "The farm does not run: it was never installed."

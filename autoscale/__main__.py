@@ -10,7 +10,7 @@ from autoscale import health
 from autoscale.actuators import assembly
 from autoscale.controller import ROUND_S, Controller
 from autoscale.decision import Policy
-from echo_tasks import connections, logs
+from echo_tasks import connections, guard, logs
 from echo_tasks.errors import BrokerUnavailable, SettingsError, exit_misconfigured
 from echo_tasks.periodic import Periodic
 from echo_tasks.registry import Registry
@@ -43,6 +43,8 @@ def main(settings: Settings) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     logs.configure()
     broker = connections.impatient(settings.broker)
+    if not guard.check(broker):
+        guard.watch(broker)
     try:
         controller = Controller(
             broker,

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from bench import cache, engine, farm, faults, fsync, model, prefixes, resume, scaling, states, surge, versions
+from bench import (
+    cache,
+    engine,
+    farm,
+    faults,
+    fsync,
+    gate,
+    model,
+    prefixes,
+    resume,
+    scaling,
+    states,
+    streams,
+    surge,
+    versions,
+)
 
 _BY_NAME = {
     "cache": cache.main,
@@ -12,11 +27,13 @@ _BY_NAME = {
     "farm": farm.main,
     "faults": faults.main,
     "fsync": fsync.main,
+    "gate": gate.main,
     "model": model.main,
     "prefixes": prefixes.main,
     "resume": resume.main,
     "scaling": scaling.main,
     "states": states.main,
+    "streams": streams.main,
     "surge": surge.main,
     "versions": versions.main,
 }

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -40,9 +41,11 @@ class Site:
             raise RuntimeError(f"job {answer['job_id']}: {answer['error']}")
         return answer
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait_s: int = _PATIENCE_S
+    ) -> dict[str, Any]:
         """The answer to a request, as JSON. Raises RuntimeError for one that says that it failed."""
-        headers = {"Content-Type": "application/json", "Prefer": f"wait={_PATIENCE_S}"}
+        headers = {"Content-Type": "application/json", "Prefer": f"wait={wait_s}"}
         with closing(http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=2 * _PATIENCE_S)) as connection:
             connection.request(method, path, json.dumps(body) if body is not None else None, headers)
             reply = connection.getresponse()
@@ -60,7 +63,7 @@ def farm(folder: Path, settings: Mapping[str, str], checkout: Path = ROOT) -> It
     It has stopped when the block ends.
     """
     names = ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT", "EXPORTER_PORT")
-    ports = {name: _free_port() for name in names}
+    ports = {name: free_port() for name in names}
     env = os.environ | {name: str(port) for name, port in ports.items()}
     env |= {"ECHO_VAR": str(folder / "var"), "PYTHONPATH": str(checkout), "AUTO_SCALING_ENABLED": "false", **settings}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
@@ -91,8 +94,33 @@ def broker(folder: Path, fsync: str) -> Iterator[str]:
 
 
 @contextmanager
+def api(settings: Mapping[str, str]) -> Iterator[tuple[Site, subprocess.Popen[bytes]]]:
+    """The API by itself under its own server, answering until the block ends, and gunicorn's master."""
+    port = int(settings["API_PORT"])
+    env = os.environ | {"LOG_LEVEL": "WARNING"} | dict(settings)
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:echo_api.server", "echo_api:create_app()"]
+    with subprocess.Popen(command, cwd=ROOT, env=env) as master:  # noqa: S603 - our own
+        try:
+            alone = Site(port, settings["BROKER_URL"])
+            _await_api(alone, master)
+            yield alone, master
+        finally:
+            master.terminate()
+
+
+def _await_api(alone: Site, master: subprocess.Popen[bytes]) -> None:
+    while master.poll() is None:
+        try:
+            alone.ask("GET", "/livez")
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the API does not start: status {master.returncode}")
+
+
+@contextmanager
 def _server(role: str, folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     env = os.environ | {f"{role.upper()}_PORT": str(port), "ECHO_VAR": str(folder / "var"), **settings}
     command = [sys.executable, "-m", "echo_tasks.local.servers", role]
     url = f"redis://127.0.0.1:{port}/0"
@@ -105,7 +133,8 @@ def _server(role: str, folder: Path, settings: Mapping[str, str]) -> Iterator[st
             server.terminate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -8,7 +8,8 @@ from typing import Any
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field
 
-from echo_api import problems
+from echo_api import belongings, needs, problems
+from echo_api.callers import caller
 from echo_api.farm import farm
 from echo_api.sessions import NOT_FOUND, SessionPath
 from echo_api.views import utc
@@ -59,29 +60,38 @@ class Performance(Active):
     error_rate: float | None
 
 
-@api.get("/sessions", responses={"200": ActiveSessions, **problems.INVALID, "503": NOT_FOUND["503"]})
+@api.get(
+    "/sessions",
+    security=needs.READ,
+    responses={"200": ActiveSessions, **problems.INVALID, "503": NOT_FOUND["503"]},
+)
 def listed(query: Page) -> Any:
     """List the active sessions.
 
     Those with open jobs come first, then those that were active last. A session that no client has named is not listed.
     """
-    found = farm().sessions.live(offset=query.offset, limit=query.limit)
+    beginning = caller().beginning
+    found = farm().sessions.live(offset=query.offset, limit=query.limit, beginning=beginning)
     sessions = [Active.model_validate(_active(session)) for session in found]
-    return ActiveSessions(active_sessions=sessions, total_count=farm().sessions.count()).model_dump(mode="json")
+    return ActiveSessions(active_sessions=sessions, total_count=farm().sessions.count(beginning)).model_dump(
+        mode="json"
+    )
 
 
-@api.get("/session/<session_id:session_id>/status", responses={"200": Status, **NOT_FOUND})
+@api.get("/session/<session_id:session_id>/status", security=needs.READ, responses={"200": Status, **NOT_FOUND})
 def status(path: SessionPath) -> Any:
     """Read a session's status."""
-    session = farm().sessions.read(path.session_id)
+    session = farm().sessions.read(belongings.session(path.session_id))
     means = {"avg_processing_time_ms": _mean_ms(session)}
     return Status.model_validate(_active(session) | {"status": "active"} | means).model_dump(mode="json")
 
 
-@api.get("/session/<session_id:session_id>/performance", responses={"200": Performance, **NOT_FOUND})
+@api.get(
+    "/session/<session_id:session_id>/performance", security=needs.READ, responses={"200": Performance, **NOT_FOUND}
+)
 def performance(path: SessionPath) -> Any:
     """Read how a session's jobs went."""
-    session = farm().sessions.read(path.session_id)
+    session = farm().sessions.read(belongings.session(path.session_id))
     numbers = {
         "avg_response_time_ms": _mean_ms(session),
         "total_processing_time_ms": round(1000 * session.processing_s, 1),
@@ -94,7 +104,7 @@ def performance(path: SessionPath) -> Any:
 
 def _active(session: Session) -> dict[str, Any]:
     return {
-        "session_id": session.session_id,
+        "session_id": caller().outer(session.session_id),
         "created_at": utc(session.created_at),
         "last_activity": utc(session.last_activity),
         "total_interactions": session.turns,

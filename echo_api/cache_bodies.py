@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from cache.tags import LONGEST_TTL_S
+from echo_api.cache_stats import CacheStats
 from echo_tasks.messages import Message, Tag, distinct
 
 MOST_OPERATIONS = 1000
@@ -87,3 +89,61 @@ class Done(BaseModel):
     success: bool
     value: Any = None
     error: str | None = None
+
+
+class BulkDone(BaseModel):
+    """What became of each of the operations, in their order."""
+
+    results: list[Done]
+
+
+class Kept(BaseModel):
+    """A value that is kept."""
+
+    key: str
+    status: Literal["cached"]
+    cache_level: LevelName
+    timestamp: datetime
+
+
+class Deleted(BaseModel):
+    """A value that is forgotten."""
+
+    key: str
+    status: Literal["deleted"]
+    timestamp: datetime
+
+
+class Invalidated(BaseModel):
+    """What was kept with one of the tags, and is void."""
+
+    tags: list[str]
+    deleted_count: int
+    timestamp: datetime
+
+
+class Cleared(BaseModel):
+    """A level that was forgotten."""
+
+    level: LevelName
+    cleared_count: int
+    timestamp: datetime
+
+
+class Swept(BaseModel):
+    """What had expired, and is gone."""
+
+    status: Literal["cleanup_completed"]
+    removed_count: int
+    timestamp: datetime
+
+
+class Health(BaseModel):
+    """Whether every tier answers."""
+
+    status: Literal["healthy", "degraded"]
+    timestamp: datetime
+    tiers_away: list[LevelName]
+    cache_stats: CacheStats
+    memory_usage_mb: float
+    entry_count: int

@@ -7,8 +7,10 @@ from typing import Any
 from flask import url_for
 from flask_openapi3 import APIBlueprint, Tag
 
-from echo_api import problems, requests, views, waiting
+from echo_api import belongings, needs, problems, requests, views, waiting
+from echo_api.callers import caller
 from echo_api.farm import farm
+from echo_api.permits import permit
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.messages import JobResult, JobStatus, ProcessRequest
 
@@ -20,12 +22,14 @@ api.before_request(requests.require_json_object)
 
 @api.post(
     "/process",
+    security=needs.SUBMIT,
     responses={
         "200": JobResult,
         "400": problems.documented("the body is not JSON"),
         "413": problems.documented("the body is over 1 MiB"),
         "415": problems.documented("the body is not application/json"),
         **problems.CROWDED,
+        "409": problems.documented("the job was cancelled"),
         "500": problems.documented("the job failed"),
         "504": problems.documented("not answered within its `timeout_s`, or SERVICE_TIMEOUT; `Location` names the job"),
     },
@@ -38,15 +42,16 @@ def process(body: ProcessRequest) -> Any:
     """
     initial_state = body.processing_options.initial_state
     farm().workforce.check_initial_state(initial_state, "processing_options.initial_state")
-    accepted = farm().intake.submit(requests.for_this_once(body.as_job()), requests.idempotency_key())
+    asked = belongings.request(requests.for_this_once(body.as_job()))
+    accepted = farm().intake.submit(asked, caller(), requests.idempotency_key())
     timeout_s = farm().settings.service_timeout
     headers = {"Location": url_for("jobs.read", job_id=accepted.job_id)}
     try:
-        job = waiting.for_end(farm(), accepted.job_id, timeout_s)
+        job = waiting.for_end(farm(), accepted.job_id, timeout_s, permit())
     except BrokerUnavailable:
         return problems.unavailable("the broker went away while the job ran; read it at Location", headers)
     if job.result is not None:
-        return job.result.model_dump(mode="json"), 200, headers | views.cache_status(job.result)
+        return caller().told(job.result).model_dump(mode="json"), 200, headers | views.cache_status(job.result)
     if job.status is JobStatus.CANCELLED:
         return problems.response(409, "the job was cancelled", headers=headers)
     if job.error is not None and job.error.rejected:

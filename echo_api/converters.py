@@ -12,7 +12,7 @@ class JobId(BaseConverter):
 
 
 class CacheKey(BaseConverter):
-    """The rest of a path, whatever it is: slashes and line breaks, too. Literal routes go before it."""
+    """The rest of a path, whatever it is: slashes and line breaks, too. Literal beginnings go before it."""
 
     regex = r"[\s\S]+"
     part_isolating = False

@@ -10,7 +10,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field
 
-from echo_api import problems, views
+from echo_api import needs, problems, views
 from echo_api.farm import farm
 from echo_tasks.messages import DeadLetter, JobRequest, JobStatus
 
@@ -19,6 +19,7 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/dead-letters",
     abp_tags=[Tag(name="dead letters")],
+    abp_security=needs.ADMIN,
     abp_responses=problems.INVALID,
 )
 
@@ -37,7 +38,7 @@ class LetterPath(BaseModel):
 class Page(BaseModel):
     """Which part of the list is wanted."""
 
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=2**31)
     limit: int = Field(100, ge=1, le=1000)
 
 

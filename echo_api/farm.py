@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import redis
@@ -19,7 +20,8 @@ from echo_api.response_time import ResponseTime
 from echo_api.values import Values
 from echo_api.wakeups import Wakeups
 from echo_api.workforce import Workforce
-from echo_tasks import connections, keys, router
+from echo_tasks import connections, guard, keys, router
+from echo_tasks.access.keyring import Keyring
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -54,6 +56,7 @@ class Farm:
     letters: DeadLetters
     events: Events
     registry: Registry
+    keyring: Keyring
     scaling: Scaling
     intake: Intake
     workforce: Workforce
@@ -105,6 +108,7 @@ class Farm:
             letters=DeadLetters(broker, ledger, dispatcher),
             events=Events(broker),
             registry=registry,
+            keyring=Keyring(broker),
             scaling=Scaling(broker),
             intake=Intake(ledger, publisher, dispatcher),
             workforce=workforce,
@@ -116,9 +120,13 @@ class Farm:
             response_time=response_time,
         )
 
-    def start(self) -> None:
-        """Start what runs beside the requests; for the process that serves."""
+    def start(self, end: Callable[[int], object]) -> None:
+        """Start what runs beside the requests; for the process that serves.
+
+        `end` is called should the broker's keys turn out to be a newer release's.
+        """
         self.assembly.start()
+        guard.watch(self.broker, end)
 
     def delete_session(self, session_id: str) -> None:
         """Delete a session and all that is kept of it; its open jobs are cancelled. Raises SessionNotFound."""

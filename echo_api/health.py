@@ -11,44 +11,58 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from redis.exceptions import RedisError
 
+from echo_api import health_bodies as bodies
+from echo_api import needs
+from echo_api.callers import caller
 from echo_api.farm import Farm, farm
-from echo_tasks import __version__, exposition, keys
+from echo_tasks import __version__, exposition, keys, schema
 from echo_tasks.errors import BrokerUnavailable
 
 api = APIBlueprint("health", __name__, abp_tags=[Tag(name="health")])
 
 
-@api.get("/livez")
+@api.get("/livez", openapi_extensions=needs.NOTHING, responses={"200": bodies.Alive})
 def livez() -> Any:
     """Alive: this process answers. It asks nothing of others."""
     return {"status": "ok"}
 
 
-@api.get("/readyz")
+@api.get(
+    "/readyz", openapi_extensions=needs.MORE_FOR_ADMIN, responses={"200": bodies.Readiness, "503": bodies.Readiness}
+)
 def readyz() -> Any:
     """Ready: the broker takes writes, the store answers, every queue has a live worker that takes work; else 503."""
     checks = _checks(farm())
     ready = all(check["ok"] for check in checks.values())
-    return {"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503
+    told = checks if caller().may("admin") else {name: {"ok": check["ok"]} for name, check in checks.items()}
+    return {"status": "ready" if ready else "not ready", "checks": told}, 200 if ready else 503
 
 
-@api.get("/health")
+@api.get("/health", openapi_extensions=needs.MORE_FOR_ADMIN, responses={"200": bodies.Health, "503": bodies.Health})
 def health() -> Any:
-    """The farm's health, with its workers and open jobs."""
+    """The farm's health, with its workers and open jobs; where keys are needed, those are for scope `admin` alone."""
     checks = _checks(farm())
     healthy = all(check["ok"] for check in checks.values())
+    status = "healthy" if healthy else "unhealthy"
+    if not caller().may("admin"):
+        return {"status": status}, 200 if healthy else 503
     broker_ok = checks["broker"]["ok"]
     return {
-        "status": "healthy" if healthy else "unhealthy",
+        "status": status,
         "timestamp": datetime.now(UTC).isoformat(),
         "version": __version__,
+        "schema": {"broker": schema.stored(farm().broker).number if broker_ok else None, "reads": schema.LATEST},
         "checks": checks,
         "open_jobs": farm().ledger.open_jobs() if broker_ok else None,
         "workers": [worker.model_dump() for worker in farm().registry.live()] if broker_ok else [],
     }, 200 if healthy else 503
 
 
-@api.get("/metrics")
+@api.get(
+    "/metrics",
+    openapi_extensions=needs.NOTHING,
+    responses={"200": {"description": "as text", "content": {"text/plain": {}}}},
+)
 def metrics() -> Response:
     """This process's metrics, and the farm's sessions, as Prometheus reads them."""
     return Response(exposition.text(farm().metrics), content_type=exposition.CONTENT_TYPE)

@@ -6,7 +6,10 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 
+from echo_api.callers import Caller
+from echo_api.problems import RequestProblem
 from echo_tasks import logs, tracing
+from echo_tasks.access.grants import Bounds
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.ledger import Idempotency, Ledger
@@ -33,18 +36,20 @@ class Intake:
         self._publisher = publisher
         self._dispatcher = dispatcher
 
-    def submit(self, request: JobRequest, key: str | None = None) -> Accepted:
+    def submit(self, request: JobRequest, caller: Caller, key: str | None = None) -> Accepted:
         """Accept a job, or find the one that was made under the same idempotency key.
 
         It waits for its session's earlier jobs, if there are any. A replay publishes again where the first maker seems
         to have died before it could: tasks are idempotent. Raises BrokerUnavailable, and then the job is not accepted,
-        IdempotencyConflict, SessionLimitReached, FarmFull, and MembraneFull.
+        IdempotencyConflict, SessionLimitReached, QuotaSpent, FarmFull, MembraneFull, and RequestProblem for a priority
+        beyond the caller's.
         """
-        session_id = request.session_id or f"s-{uuid.uuid4().hex}"
-        ids = {"session_id": session_id, "job_id": uuid.uuid4().hex}
+        session_id = request.session_id or caller.inner(f"s-{uuid.uuid4().hex}")
+        ids = {"session_id": session_id, "job_id": uuid.uuid4().hex, "priority": _priority(request, caller.bounds)}
         spec = JobSpec(**(dict(request) | ids | {"trace": dict(tracing.current())}))
-        idempotency = Idempotency(key, _fingerprint(request)) if key else None
-        created = self._ledger.create(spec, idempotency, names_session=request.session_id is not None)
+        idempotency = Idempotency(key, _fingerprint(request), caller.owner) if key else None
+        names_session = request.session_id is not None
+        created = self._ledger.create(spec, idempotency, names_session=names_session, account=caller.account)
         tracing.active().set({"echo.job_id": created.job_id, "echo.session_id": session_id})
         if not created.is_new:
             if not created.published:
@@ -77,6 +82,16 @@ class Intake:
                 self._dispatcher.settle(spec, None)
         except BrokerUnavailable as error:
             log.warning("unpublished job left open", job_id=spec.job_id, error=str(error))
+
+
+def _priority(request: JobRequest, bounds: Bounds) -> int:
+    """The job's priority: as asked for, else its caller's own."""
+    if "priority" not in request.model_fields_set:
+        return min(bounds.priority, bounds.priority_most)
+    if request.priority > bounds.priority_most:
+        told = f"the highest priority that the key's jobs may have is {bounds.priority_most}"
+        raise RequestProblem(403, told, field="priority")
+    return request.priority
 
 
 def _fingerprint(request: JobRequest) -> str:

@@ -9,8 +9,10 @@ from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import AfterValidator, BaseModel, Field
 
-from echo_api import problems, recollection, requests
+from echo_api import belongings, needs, problems, recollection, requests
+from echo_api.callers import caller
 from echo_api.farm import farm
+from echo_api.recollection import Wanted
 from echo_api.sessions import NOT_FOUND
 from echo_api.views import utc
 from echo_tasks.memories import Memory
@@ -79,25 +81,26 @@ class Consolidated(BaseModel):
 class Statistics(BaseModel):
     """What was done with memories since the broker has been there, and what the sessions active last hold."""
 
-    processing_stats: dict[str, int]
+    processing_stats: dict[str, int] = Field(description="of the whole farm; empty for a key without scope `admin`")
     database_stats: dict[str, float | None]
     uptime_seconds: float
     memory_types: dict[str, int]
 
 
-@api.post("/search", responses={"200": Found, **_FAULTS})
+@api.post("/search", security=needs.READ, responses={"200": Found, **_FAULTS})
 def search(body: SearchRequest) -> Any:
     """Search memories.
 
     By BM25 over the stems of their words, weighed with importance and recency; what shares no word is not found.
     """
-    found = recollection.search(farm(), body.session_id, body.query, body.memory_types)
+    found = recollection.search(farm(), _sessions(body), body.query, body.memory_types)
     results = [_view(memory, relevance) for memory, relevance in found[: body.max_results]]
     return Found(query=body.query, results=results, total_found=len(found)).model_dump(mode="json")
 
 
 @api.post(
     "/consolidate",
+    security=needs.SUBMIT,
     responses={
         "200": Consolidated,
         **_FAULTS,
@@ -110,20 +113,28 @@ def consolidate(body: ConsolidateRequest) -> Any:
     Of those of a session and a type that tell the same, the most important one stays, with the tags and the accesses
     of all. Doing it again changes nothing.
     """
-    tidied = recollection.tidy(farm(), body.session_id)
+    tidied = recollection.tidy(farm(), _sessions(body))
     status = "partial" if tidied.busy_sessions else "completed"
     return {"consolidated_count": tidied.consolidated, "busy_sessions": tidied.busy_sessions, "status": status}
 
 
-@api.get("/stats", responses={"200": Statistics, "503": NOT_FOUND["503"]})
+@api.get("/stats", security=needs.READ, responses={"200": Statistics, "503": NOT_FOUND["503"]})
 def stats() -> Any:
     """Count memories."""
-    return recollection.statistics(farm())
+    return recollection.statistics(farm(), caller())
+
+
+def _sessions(body: SearchRequest | ConsolidateRequest) -> Wanted:
+    """The session that is named, or all of the caller's."""
+    if body.session_id is None:
+        return Wanted(beginning=caller().beginning)
+    return Wanted(belongings.session(body.session_id))
 
 
 def _view(memory: Memory, relevance: float) -> MemoryView:
     return MemoryView(
-        **memory.model_dump(include={*MemoryView.model_fields} & {*Memory.model_fields}),
+        **memory.model_dump(include={*MemoryView.model_fields} & {*Memory.model_fields} - {"session_id"}),
+        session_id=caller().outer(memory.session_id),
         timestamp=utc(memory.made_at),
         relevance_score=round(relevance, 4),
     )

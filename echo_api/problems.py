@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from cache.tier import TierFault
+from echo_api import refusals
+from echo_api.callers import caller
 from echo_tasks import logs
 from echo_tasks.errors import (
     BrokerUnavailable,
@@ -20,6 +23,9 @@ from echo_tasks.errors import (
     JobNotFound,
     LetterNotFound,
     MembraneFull,
+    QuotaSpent,
+    RecordDamaged,
+    RecordTooNew,
     ScalingRefused,
     SessionBusy,
     SessionExists,
@@ -54,19 +60,34 @@ class Problem(BaseModel):
 class RequestProblem(Exception):
     """A request that cannot be served; raised by views, answered as a problem."""
 
-    def __init__(self, status: int, detail: str, *, field: str | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, field: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.headers = headers
         self.errors = [FieldError(field=field, message=detail)] if field else []
+
+
+def unauthenticated(detail: str, *, is_wrong: bool = False) -> RequestProblem:
+    """401, and how to show a key; `is_wrong`: one was shown that is not good (RFC 6750)."""
+    error = ', error="invalid_token"' if is_wrong else ""
+    return RequestProblem(401, detail, headers={"WWW-Authenticate": f'Bearer realm="deep-tree-echo"{error}'})
 
 
 def documented(description: str) -> dict[str, Any]:
     """A problem response for the OpenAPI document."""
+    return {"description": description, "content": {"application/problem+json": {"schema": _schema()}}}
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    """The schema of every problem."""
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schema["properties"]["errors"]["items"] = FieldError.model_json_schema()
     schema.pop("$defs", None)
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+    return schema
 
 
 FULL: ResponseDict = {"429": documented("as many sessions are live as may be; `Retry-After` says when one may go")}
@@ -74,8 +95,10 @@ FULL: ResponseDict = {"429": documented("as many sessions are live as may be; `R
 
 CROWDED: ResponseDict = {
     "429": documented(
-        "as many sessions are live, or jobs wait for one of the membranes, as may; `Retry-After` says when to return"
+        "as many sessions are live, jobs wait for one of the membranes, or the key's jobs are there, as may; or there "
+        "were too many requests; `Retry-After` says when to return"
     ),
+    "403": documented("the key has not the scope `submit`, or its jobs may not have that priority; `errors` names it"),
     "503": documented("the broker does not answer or has no room, or as many jobs are open as may be; `Retry-After`"),
 }
 """For the routes that make a job."""
@@ -122,13 +145,17 @@ def _retry_after(seconds: int) -> dict[str, str]:
 
 def install(app: Flask) -> None:
     """Answer every error of the application as a problem."""
-    app.register_error_handler(RequestProblem, lambda e: response(e.status, e.detail, errors=e.errors))
+    app.register_error_handler(RequestProblem, _refused)
+    for kind in refusals.KINDS:  # of a body, while a view reads it
+        app.register_error_handler(kind, lambda e: response(*refusals.of(e)))
     app.register_error_handler(JobNotFound, lambda e: response(404, str(e)))
+    app.register_error_handler(RecordDamaged, _damaged)
     app.register_error_handler(LetterNotFound, lambda e: response(404, str(e)))
     app.register_error_handler(IdempotencyConflict, lambda e: response(422, str(e)))
-    app.register_error_handler(SessionNotFound, lambda e: response(404, str(e)))
-    app.register_error_handler(SessionExists, lambda e: response(409, str(e)))
-    app.register_error_handler(SessionBusy, lambda e: response(409, str(e), headers=_retry_after(RETRY_AFTER_S)))
+    app.register_error_handler(SessionNotFound, lambda e: response(404, f"no session {_named(e)}"))
+    app.register_error_handler(SessionExists, lambda e: response(409, f"session {_named(e)} exists"))
+    app.register_error_handler(SessionBusy, _session_busy)
+    app.register_error_handler(QuotaSpent, lambda e: response(429, str(e), headers=_retry_after(e.retry_after_s)))
     app.register_error_handler(
         SessionLimitReached, lambda e: response(429, str(e), headers=_retry_after(e.retry_after_s))
     )
@@ -138,11 +165,16 @@ def install(app: Flask) -> None:
         TurnNotKept, lambda e: response(422, str(e), errors=[FieldError(field="turn", message=str(e))])
     )
     app.register_error_handler(ControllerAway, lambda e: unavailable(str(e)))
+    app.register_error_handler(RecordTooNew, lambda e: unavailable(f"{e}; a newer one can serve it"))
     app.register_error_handler(ScalingRefused, lambda e: response(400 if e.is_bound else 409, str(e)))
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(BrokerUnavailable, _broker_unavailable)
-    app.register_error_handler(TierFault, lambda e: unavailable(f"the cache cannot do that now: {e}"))
+    app.register_error_handler(TierFault, _tier_fault)
     app.register_error_handler(Exception, _unexpected)
+
+
+def _refused(error: RequestProblem) -> Response:
+    return response(error.status, error.detail, errors=error.errors, headers=error.headers)
 
 
 def _http(error: HTTPException) -> Any:
@@ -151,9 +183,16 @@ def _http(error: HTTPException) -> Any:
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    if error.code is not None and 300 <= error.code < 400:
-        return error
     return response(error.code or 500, error.description or "", headers=headers)
+
+
+def _named(error: SessionNotFound | SessionExists | SessionBusy) -> str:
+    """The session as its caller calls it."""
+    return caller().outer(error.session_id)
+
+
+def _session_busy(error: SessionBusy) -> Response:
+    return response(409, f"a job of session {_named(error)} is open", headers=_retry_after(RETRY_AFTER_S))
 
 
 def _membrane_full(error: MembraneFull) -> Response:
@@ -172,6 +211,16 @@ _BROKER_FAULTS = {
 def _broker_unavailable(error: BrokerUnavailable) -> Response:
     log.warning("broker unavailable", path=request.path, reason=error.reason, error=str(error))
     return unavailable(f"{_BROKER_FAULTS.get(error.reason, 'the broker does not answer')}; try again")
+
+
+def _tier_fault(error: TierFault) -> Response:
+    log.warning("cache unavailable", path=request.path, error=str(error))
+    return unavailable("the cache cannot do that now; try again")
+
+
+def _damaged(error: RecordDamaged) -> Response:
+    log.error("record damaged", path=request.path, exc_info=error)
+    return response(500, "the job's record is damaged; the job will end")
 
 
 def _unexpected(error: Exception) -> Response:

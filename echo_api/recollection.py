@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from echo_api.callers import Caller
 from echo_api.farm import Farm
 from echo_tasks.consolidation import consolidate
 from echo_tasks.errors import SessionBusy
@@ -30,33 +31,41 @@ class Tidied:
     busy_sessions: int
 
 
-def search(farm: Farm, session_id: str | None, query: str, types: Collection[MemoryType]) -> list[tuple[Memory, float]]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The session whose memories are wanted, by the farm's name; or those that were active last, if they begin so."""
+
+    session_id: str | None = None
+    beginning: str = ""
+
+
+def search(farm: Farm, wanted: Wanted, query: str, types: Collection[MemoryType]) -> list[tuple[Memory, float]]:
     """The memories that match, with their relevance, most relevant first. Raises SessionNotFound."""
     farm.memories.note_search()
-    memories = [memory for memory in farm.memories.of(_sessions(farm, session_id)) if memory.memory_type in types]
+    memories = [memory for memory in farm.memories.of(_sessions(farm, wanted)) if memory.memory_type in types]
     return [(memories[place], relevance) for place, relevance in rank(query, _candidates(memories))]
 
 
-def tidy(farm: Farm, session_id: str | None) -> Tidied:
+def tidy(farm: Farm, wanted: Wanted) -> Tidied:
     """Consolidate one session, or those that were active last. Raises SessionNotFound, and SessionBusy of the one."""
     consolidated, busy = 0, 0
-    for one in _sessions(farm, session_id):
+    for one in _sessions(farm, wanted):
         try:
             consolidated += consolidate(farm.memories, one)
         except SessionBusy:
-            if session_id is not None:
+            if wanted.session_id is not None:
                 raise
             busy += 1
     return Tidied(consolidated, busy)
 
 
-def statistics(farm: Farm) -> dict[str, Any]:
-    """What has been done with memories, and what there is in the sessions that were active last."""
-    sessions = _sessions(farm, None)
+def statistics(farm: Farm, caller: Caller) -> dict[str, Any]:
+    """What has been done with memories, and what there is in the caller's sessions that were active last."""
+    sessions = _sessions(farm, Wanted(beginning=caller.beginning))
     memories = farm.memories.of(sessions)
     types = Counter(memory.memory_type for memory in memories)
     return {
-        "processing_stats": farm.memories.counts().model_dump(),
+        "processing_stats": farm.memories.counts().model_dump() if caller.may("admin") else {},
         "database_stats": {
             "sessions": len(sessions),
             "total_memories": len(memories),
@@ -68,10 +77,11 @@ def statistics(farm: Farm) -> dict[str, Any]:
     }
 
 
-def _sessions(farm: Farm, session_id: str | None) -> list[str]:
-    if session_id is None:
-        return [session.session_id for session in farm.sessions.live(limit=SESSIONS_AT_ONCE)]
-    return [farm.sessions.read(session_id).session_id]
+def _sessions(farm: Farm, wanted: Wanted) -> list[str]:
+    if wanted.session_id is None:
+        found = farm.sessions.live(limit=SESSIONS_AT_ONCE, beginning=wanted.beginning)
+        return [session.session_id for session in found]
+    return [farm.sessions.read(wanted.session_id).session_id]
 
 
 def _candidates(memories: Sequence[Memory]) -> list[Candidate]:

@@ -35,6 +35,15 @@ HEADERS_OF_SUBMIT: list[dict[str, Any]] = [
     },
 ]
 
+HEADERS_OF_EVENTS: list[dict[str, Any]] = [
+    {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "the last event that the client has seen: what came after it is sent",
+        "schema": {"type": "string"},
+    },
+]
+
 
 def require_json_object() -> None:
     """Refuse a body that is not JSON (400, 415) or is JSON but no object (422)."""
@@ -43,6 +52,10 @@ def require_json_object() -> None:
     if request.content_length is None and len(request.get_data()) >= (request.max_content_length or 0):
         # A chunked body is read up to the limit, and what comes behind it is not noticed.
         raise RequestProblem(413, "the body is too large")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise RequestProblem(415, "the body must not be encoded or compressed")
+    if b"\0" in request.get_data():  # UTF-16 or UTF-32, which Python would read as well
+        raise RequestProblem(400, "the body is not JSON in UTF-8")
     try:
         body = request.get_json()
     except UnsupportedMediaType:
@@ -77,6 +90,13 @@ def idempotency_key() -> str | None:
 def last_event_id() -> str:
     """The id of the last event that the client has seen."""
     last = request.headers.get("Last-Event-ID", START)
-    if not re.fullmatch(r"\d{1,20}-\d{1,20}", last) or any(int(part) >= 2**64 for part in last.split("-")):
+    if not is_event_id(last):
         raise RequestProblem(422, "must be the id of an event of this stream", field="Last-Event-ID")
     return last
+
+
+def is_event_id(text: str) -> bool:
+    """Whether the broker takes it for the id of an event."""
+    return bool(re.fullmatch(r"\d{1,20}-\d{1,20}", text, re.ASCII)) and all(
+        int(part) < 2**64 for part in text.split("-")
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
-from echo_api import problems, views
+from echo_api import needs, problems, requests, views
 from echo_api.farm import farm
 from echo_api.problems import RequestProblem
 from echo_tasks.messages import ScalingEvent
@@ -21,6 +21,7 @@ api = APIBlueprint(
     __name__,
     url_prefix="/api/scaling",
     abp_tags=[Tag(name="scaling")],
+    abp_security=needs.ADMIN,
     abp_responses={"404": problems.documented("no such service")},
 )
 
@@ -29,6 +30,12 @@ _REFUSED: ResponseDict = {
     "409": problems.documented("nothing starts or drains workers here: SCALE_ACTUATOR is none"),
     "503": problems.documented("no controller is there to take it up, or the broker does not answer; `Retry-After`"),
 }
+
+
+def _event_id(text: str) -> str:
+    if text and not requests.is_event_id(text):
+        raise ValueError("must be the id of an event")
+    return text
 
 
 class ServicePath(BaseModel):
@@ -41,7 +48,9 @@ class Page(BaseModel):
     """Which events are wanted: so many, the latest, or those before one."""
 
     limit: int = Field(100, ge=1, le=1000)
-    before: str = Field("", pattern=r"^([0-9]+-[0-9]+)?$", description="an event's id")
+    before: Annotated[str, AfterValidator(_event_id)] = Field(
+        "", pattern=r"^([0-9]{1,20}-[0-9]{1,20})?$", description="an event's id"
+    )
 
 
 class Initiated(BaseModel):

@@ -9,14 +9,16 @@ from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field
 
-from echo_api import problems
+from echo_api import needs, problems
 from echo_api.farm import farm
 from echo_api.problems import RequestProblem
 from echo_api.views import utc
 from echo_tasks.messages import WorkerRecord
 from echo_tasks.registry import SERVICE, serves
 
-api = APIBlueprint("services", __name__, url_prefix="/api/services", abp_tags=[Tag(name="services")])
+api = APIBlueprint(
+    "services", __name__, url_prefix="/api/services", abp_tags=[Tag(name="services")], abp_security=needs.ADMIN
+)
 
 _UNAVAILABLE: ResponseDict = {"503": problems.documented("the broker does not answer")}
 

@@ -12,7 +12,8 @@ from flask_openapi3 import APIBlueprint, Tag
 from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, Field
 
-from echo_api import problems, requests
+from echo_api import belongings, needs, problems, requests
+from echo_api.callers import caller
 from echo_api.farm import farm
 from echo_api.views import utc
 from echo_tasks.messages import MemoryType, Message, SessionId
@@ -89,44 +90,50 @@ class HistoryView(BaseModel):
     turns: list[TurnView]
 
 
-@api.post("", responses={"201": SessionView, **_NEW})
+@api.post("", security=needs.SUBMIT, responses={"201": SessionView, **_NEW})
 def create(body: OpenRequest) -> Any:
     """Open a session.
 
     Not needed to talk in one: the first job that names a session opens it.
     """
-    session_id = body.session_id or _new_id()
-    farm().sessions.open(session_id)
-    return _view(session_id), 201, {"Location": url_for("sessions.read", session_id=session_id)}
+    name = body.session_id or _new_id()
+    farm().sessions.open(belongings.session(name), caller().account)
+    return _view(name), 201, {"Location": url_for("sessions.read", session_id=name)}
 
 
-@api.get("/<session_id:session_id>", responses={"200": SessionView, **NOT_FOUND})
+@api.get("/<session_id:session_id>", security=needs.READ, responses={"200": SessionView, **NOT_FOUND})
 def read(path: SessionPath) -> Any:
     """Read a session."""
     return _view(path.session_id)
 
 
-@api.delete("/<session_id:session_id>", responses={"204": {"description": "it is gone"}, **NOT_FOUND})
+@api.delete(
+    "/<session_id:session_id>",
+    security=needs.SUBMIT,
+    responses={"204": {"description": "it is gone"}, **NOT_FOUND},
+)
 def delete(path: SessionPath) -> Response:
     """Delete a session.
 
     Its history, its memories and its record go, and its open jobs are cancelled.
     """
-    farm().delete_session(path.session_id)
+    farm().delete_session(belongings.session(path.session_id))
     return Response(status=204)
 
 
-@api.get("/<session_id:session_id>/history", responses={"200": HistoryView, **NOT_FOUND})
+@api.get("/<session_id:session_id>/history", security=needs.READ, responses={"200": HistoryView, **NOT_FOUND})
 def history(path: SessionPath) -> Any:
     """List a session's turns."""
-    turns = farm().sessions.history(path.session_id)
-    total = turns[-1].number if turns else farm().sessions.read(path.session_id).turns
+    session_id = belongings.session(path.session_id)
+    turns = farm().sessions.history(session_id)
+    total = turns[-1].number if turns else farm().sessions.read(session_id).turns
     view = HistoryView(session_id=path.session_id, total_turns=total, turns=[_turn(turn) for turn in turns])
     return view.model_dump(mode="json")
 
 
 @api.post(
     "/<session_id:session_id>/fork",
+    security=needs.SUBMIT,
     responses={"201": SessionView, **_NEW, "404": problems.documented("no such session")},
 )
 def fork(path: SessionPath, body: ForkRequest) -> Any:
@@ -135,21 +142,22 @@ def fork(path: SessionPath, body: ForkRequest) -> Any:
     The new one's history is the first `turn` turns of this one, and it remembers what those told. A turn that was
     trimmed away cannot be gone on from: 422.
     """
-    session_id = body.session_id or _new_id()
-    farm().sessions.fork(path.session_id, body.turn, session_id)
-    return _view(session_id), 201, {"Location": url_for("sessions.read", session_id=session_id)}
+    name = body.session_id or _new_id()
+    source, made = belongings.session(path.session_id), belongings.session(name)
+    farm().sessions.fork(source, body.turn, made, caller().account)
+    return _view(name), 201, {"Location": url_for("sessions.read", session_id=name)}
 
 
 def _new_id() -> str:
     return f"s-{uuid.uuid4().hex}"
 
 
-def _view(session_id: str) -> dict[str, Any]:
-    session = farm().sessions.read(session_id)
-    remembered = Counter(memory.memory_type for memory in farm().memories.of([session_id]))
-    here = url_for("sessions.read", session_id=session_id)
+def _view(name: str) -> dict[str, Any]:
+    session = farm().sessions.read(belongings.session(name))
+    remembered = Counter(memory.memory_type for memory in farm().memories.of([session.session_id]))
+    here = url_for("sessions.read", session_id=name)
     view = SessionView(
-        session_id=session_id,
+        session_id=name,
         status="active",
         created_at=utc(session.created_at),
         last_activity=utc(session.last_activity),

@@ -6,29 +6,33 @@ from collections.abc import Iterator
 
 from flask import Response
 
+from echo_api.callers import Caller
 from echo_api.farm import Farm
+from echo_api.permits import Permit
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable, JobNotFound
 from echo_tasks.events import Event
+from echo_tasks.messages import JobResult
 from echo_tasks.telemetry.http import EVENT_STREAMS
 
 HEARTBEAT_S = 15
 RECONNECT_MS = 1000
-_PAGE = 1000
+_PAGE = 100
+"""Events that are held at a time for a client, who may not read them."""
 
 log = logs.get(__name__)
 
 
-def response(farm: Farm, job_id: str, after: str) -> Response:
-    """The events after the id `after`, as they come, until the job has ended."""
+def response(farm: Farm, job_id: str, after: str, permit: Permit) -> Response:
+    """The events after the id `after`, as they come, until the job has ended, or the permit holds no more."""
     return Response(
-        _frames(farm, job_id, after),
+        _frames(farm, job_id, after, permit),
         mimetype="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-def _frames(farm: Farm, job_id: str, after: str) -> Iterator[str]:
+def _frames(farm: Farm, job_id: str, after: str, permit: Permit) -> Iterator[str]:
     """Frames, a comment whenever nothing happened for HEARTBEAT_S, and an end without more words on a fault:
     a client that was cut off comes back with the last id that it saw.
     """
@@ -38,9 +42,11 @@ def _frames(farm: Farm, job_id: str, after: str) -> Iterator[str]:
             woken = False
             while True:
                 grown.clear()
+                if not permit.holds(look=not woken):
+                    return
                 page = farm.events.read(job_id, after, limit=_PAGE)
                 for event in page:
-                    yield _frame(event)
+                    yield _frame(event, permit.caller)
                     after = event.id
                     if event.is_last:
                         return
@@ -60,5 +66,8 @@ def nothing_to_come(farm: Farm, job_id: str, after: str) -> bool:
     return farm.ledger.read(job_id).status.ended and not farm.events.read(job_id, after, limit=1)
 
 
-def _frame(event: Event) -> str:
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {event.data}\n\n"
+def _frame(event: Event, caller: Caller) -> str:
+    data = event.data
+    if event.kind == "result" and caller.beginning:
+        data = caller.told(JobResult.model_validate_json(data)).model_dump_json()
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n"

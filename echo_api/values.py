@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from cache.tags import Tags
 from cache.tier import Level
 from cache.tiered import TieredCache
 
+MOST_NESTED = 100
+"""How deep a value may be nested: whoever reads it must not run out of stack."""
+
 _ROW_AFTER_VALUE_S = 60.0
+
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKETS = re.compile(rb"[][{}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,15 @@ class Values:
     def invalidate(self, tags: Sequence[str]) -> int:
         """Make all void that was kept with one of the tags; about how many keys that were."""
         return self._tags.invalidate(tags)
+
+
+def nesting(content: bytes) -> int:
+    """How many brackets of JSON stand within one another at most; no more than all of them, where those are few."""
+    most = content.count(b"[") + content.count(b"{")
+    if most <= MOST_NESTED:
+        return most
+    brackets = _BRACKETS.findall(_STRINGS.sub(b"", content))
+    return max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets), default=0)
 
 
 def _named(key: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from flask import url_for
 from pydantic import BaseModel, Field
 
+from echo_api.callers import caller
 from echo_tasks.messages import Job, JobError, JobResult, JobStatus
 
 
@@ -51,10 +52,11 @@ def links(job_id: str) -> dict[str, str]:
 
 
 def job(job: Job) -> dict[str, Any]:
-    """The JSON of a job."""
+    """The JSON of a job, with its caller's name of its session."""
     known = {name: at for name in ("created_at", "started_at", "finished_at") if (at := getattr(job, name)) is not None}
     times = {name: utc(at) for name, at in known.items()}
-    return JobView.model_validate(dict(job) | times).model_dump(mode="json")
+    told = {"session_id": caller().outer(job.session_id), "result": job.result and caller().told(job.result)}
+    return JobView.model_validate(dict(job) | times | told).model_dump(mode="json")
 
 
 def cache_status(result: JobResult | None) -> dict[str, str]:

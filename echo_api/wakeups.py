@@ -24,8 +24,8 @@ log = logs.get(__name__)
 class Wakeups:
     """Tells listeners that a job's stream grew or ended. A wake-up may be spurious; look, then wait again.
 
-    While the subscription is down nobody is woken; once it is back everybody is, so nothing is missed for
-    longer than the outage.
+    When an API key changes, everybody is woken. While the subscription is down nobody is; once it is back everybody is,
+    so nothing is missed for longer than the outage.
     """
 
     def __init__(self, url: str) -> None:
@@ -35,6 +35,8 @@ class Wakeups:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._interrupted = False
+        self.key_changes = 0
+        """How often API keys have been revoked or rotated, or may have been while nobody listened."""
 
     @contextmanager
     def growth(self, job_id: str) -> Iterator[threading.Event]:
@@ -68,7 +70,7 @@ class Wakeups:
         while True:
             try:
                 with connections.impatient(self._url) as client, client.pubsub() as subscription:
-                    subscription.subscribe(keys.WAKE_CHANNEL)
+                    subscription.subscribe(keys.WAKE_CHANNEL, keys.ACCESS_CHANNEL)
                     self._interrupted = False
                     self._follow(subscription)
             except RedisError as error:
@@ -88,7 +90,8 @@ class Wakeups:
                 raise RedisConnectionError("the broker does not answer pings")
             if message is None:
                 subscription.ping()
-            elif message["type"] == "subscribe":
+            elif message["type"] == "subscribe" or message["channel"] == keys.ACCESS_CHANNEL:
+                self.key_changes += 1
                 self._wake_all()
             elif message["type"] == "message":
                 job_ids, _, end = message["data"].partition(" ")

@@ -4,9 +4,5 @@
 nor Flask, and reads no environment.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    __version__ = version("deep-tree-echo")
-except PackageNotFoundError:  # a checkout on PYTHONPATH, not installed
-    __version__ = "0+unknown"
+__version__ = "0.2.0"
+"""The release. It is written here, not read from an installation: a checkout on PYTHONPATH is what it says."""

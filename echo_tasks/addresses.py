@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urlsplit, urlunsplit
 
 SCHEMES = ("redis", "rediss", "sentinel")
 FORM = "redis://host:port/db, rediss://…, or sentinel://host:port/db;sentinel://…"
@@ -37,7 +37,10 @@ def checked(url: str) -> str:
         parts = urlsplit(member)
         if not parts.hostname or parts.query:
             raise ValueError(f"a URL {FORM} is expected")
-        _ = parts.port  # urlsplit checks the port's range only when it is read
+        try:
+            _ = parts.port  # urlsplit checks the port only when it is read, and would tell what stands there
+        except ValueError:
+            raise ValueError(f"a URL {FORM} is expected, with a port from 1 to 65535") from None
         if not re.fullmatch(r"/?|/\d+", parts.path):
             raise ValueError("the path of the URL is the database's number")
     return url
@@ -46,6 +49,21 @@ def checked(url: str) -> str:
 def is_sentinels(url: str) -> bool:
     """Whether the URL names sentinels, and not the server itself."""
     return url.startswith("sentinel://")
+
+
+def has_password(url: str) -> bool:
+    """Whether the URL says how to log in, beyond a user's name."""
+    return any(urlsplit(member).password for member in url.split(";"))
+
+
+def with_password(url: str, password: str) -> str:
+    """The URL with a password, which may be of any characters, for the user that it names; of sentinels, each."""
+    return ";".join(_logging_in(urlsplit(member), quote(password, safe="")) for member in url.split(";"))
+
+
+def _logging_in(parts: SplitResult, password: str) -> str:
+    user, _, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.rstrip(':')}:{password}@{place}"))
 
 
 def with_query(url: str, **said: str | bool) -> str:

@@ -10,6 +10,8 @@ import click
 
 from echo_tasks.settings import Settings, current
 
+_OF_CELERY = "CELERY_BROKER_URL"
+
 
 def preparation() -> click.Option:
     """An option of every command, for the sake of its callback: Click calls that first, whether it is given or not."""
@@ -19,6 +21,8 @@ def preparation() -> click.Option:
 def _prepare(context: click.Context, _: click.Parameter, __: bool) -> None:
     """Read the settings, so that a bad one is told of in a line, and not by whoever stumbles over it."""
     settings = current()
+    if os.environ.get(_OF_CELERY, "").strip() == settings.broker_url:
+        del os.environ[_OF_CELERY]  # Celery has it from BROKER_URL; to it, that would be all there is to know
     if context.info_name == "flower":
         prepare_flower(settings, os.environ)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from echo_tasks import connections
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import BrokerUnavailable, FarmFull, LetterNotFound, MembraneFull
+from echo_tasks.errors import BrokerUnavailable, FarmFull, LetterNotFound, MembraneFull, RecordTooNew
 from echo_tasks.ledger import Ledger
 from echo_tasks.letters import DeadLetters
 from echo_tasks.publishing import Publisher
@@ -28,7 +28,7 @@ def connect(settings: Settings) -> DeadLetters:
 
 
 def run(letters: DeadLetters, command: str, job_ids: Sequence[str]) -> None:
-    """Do what a command says, and print what came of it. Raises LetterNotFound."""
+    """Do what a command says, and print what came of it. Raises LetterNotFound and RecordTooNew."""
     if command == "list":
         for letter in letters.page():
             print(letter.spec.job_id, f"{letter.at:.0f}", letter.step, letter.deliveries, letter.reason)
@@ -55,7 +55,7 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         run(connect(current()), chosen.command, getattr(chosen, "job_ids", ()))
-    except (BrokerUnavailable, FarmFull, LetterNotFound, MembraneFull) as error:
+    except (BrokerUnavailable, FarmFull, LetterNotFound, MembraneFull, RecordTooNew) as error:
         sys.exit(f"echo: {error}")
 
 

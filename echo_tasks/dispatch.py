@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from echo_tasks import logs, tracing
 from echo_tasks.answers import Answers
-from echo_tasks.errors import JobNotFound
+from echo_tasks.errors import JobNotFound, RecordDamaged
 from echo_tasks.ledger import Ledger
 from echo_tasks.messages import Job, JobError, JobResult, JobSpec
 from echo_tasks.publishing import Publisher
@@ -35,6 +35,13 @@ class Dispatcher:
         """A job has ended: pass its answer on to those that wait for it, and let its session's next job go."""
         self._pass_on(job.job_id, result, error)
         self.advance(job.session_id)
+
+    def give_up(self, damaged: RecordDamaged) -> None:
+        """A job's record cannot be read: end the job, and see to those who wait for it."""
+        session_id = self._ledger.condemn(damaged.job_id)
+        self._pass_on(damaged.job_id, None)
+        if session_id:
+            self.advance(session_id)
 
     def take_up(self, job_id: str, leader_id: str) -> None:
         """Give a job that waits for an equal one which is not under way any more its answer, or have it run."""

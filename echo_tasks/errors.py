@@ -2,11 +2,17 @@
 
 EchoError
 ├── SettingsError            a setting that the process cannot start with
+├── AccessUnset              the API would be open to others, or closed to all, and nobody has said which
 ├── CheckpointError          a model file that is missing, damaged, foreign or unsafe
 ├── BrokerUnavailable        the broker did not answer, or refused a write for want of room
 ├── FarmFull                 as many jobs are open as may be
 ├── MembraneFull             as many jobs wait for one membrane as may
+├── QuotaSpent               a key's holder has as much as he may: open jobs, jobs or tokens of the day
+├── KeyNotFound              no such API key
 ├── JobNotFound              no record of this job: never made, or past its retention
+├── RecordDamaged            something else than the farm has written into a job's record
+├── RecordTooNew             a newer release has written it, and this one cannot read it
+├── SchemaTooNew             the keys of the broker are laid out as a newer release has them
 ├── LeaseLost                another worker has taken the step over; what this one did of it is void
 ├── LetterNotFound           no such job on the dead-letter list
 ├── IdempotencyConflict      a key that was used before, with another body
@@ -50,6 +56,17 @@ class SettingsError(EchoError):
         self.problems = problems
 
 
+class AccessUnset(EchoError):
+    """The API is bound beyond loopback, and there is no key that anybody could use it with."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"API_HOST={host!r} is not loopback, and there is no API key: make one (python -m echo_tasks.access make "
+            "NAME), set API_ADMIN_KEY, or say API_KEYS=required to start without any, or API_KEYS=off to let all in"
+        )
+        self.host = host
+
+
 class CheckpointError(EchoError):
     """A model file cannot be served; `reason` says why in one clause."""
 
@@ -87,12 +104,56 @@ class MembraneFull(EchoError):
         self.retry_after_s = retry_after_s
 
 
+class QuotaSpent(EchoError):
+    """The key's holder may have no more of it; some may be free in `retry_after_s` seconds."""
+
+    def __init__(self, quota: str, most: int, retry_after_s: int) -> None:
+        super().__init__(f"{most} {quota} are as many as your key may have")
+        self.quota = quota
+        self.most = most
+        self.retry_after_s = retry_after_s
+
+
+class KeyNotFound(EchoError):
+    """There is no such API key."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"no API key {key_id}")
+        self.key_id = key_id
+
+
 class JobNotFound(EchoError):
     """There is no record of the job."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job {job_id}")
         self.job_id = job_id
+
+
+class RecordDamaged(EchoError):
+    """What a job's record holds cannot be read; whoever finds out ends the job (`damage.py`)."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the record of job {job_id} cannot be read")
+        self.job_id = job_id
+
+
+class RecordTooNew(EchoError):
+    """A newer release has written it: those who can read that see to it."""
+
+    def __init__(self, version: int, latest: int) -> None:
+        super().__init__(f"its record is of version {version}; this release reads up to {latest}")
+        self.version = version
+
+
+class SchemaTooNew(EchoError):
+    """A process of this release must not touch the keys of this broker."""
+
+    def __init__(self, number: int, compatible_from: int, latest: int) -> None:
+        super().__init__(
+            f"the broker's keys are of schema {number}, which releases of schema {compatible_from} or later can use; "
+            f"this one is of schema {latest}: start a newer release"
+        )
 
 
 class LeaseLost(EchoError):

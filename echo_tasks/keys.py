@@ -62,6 +62,11 @@ def awaiting(membrane: str) -> str:
     return f"{OPEN_JOBS}:{membrane}"
 
 
+def open_of(owner: str) -> str:
+    """Set: an owner's jobs that have not ended. Scripts know it by this form (`lua/backlog.lua`)."""
+    return f"{OPEN_JOBS}:of:{owner}"
+
+
 COUNTS = "echo:counts"
 """Hash: how many jobs and steps have come and ended, and how, ever since the broker has data (`counts.py`)."""
 
@@ -89,19 +94,35 @@ SESSIONS = "echo:sessions"
 MEMORY_COUNTS = "echo:memories:counts"
 """Hash: how many memories have been stored, recalled, dropped and consolidated, and how often they were searched."""
 
+ACCESS = "echo:access"
+"""Sorted set of the API keys' ids, by when they were made."""
+
+ACCESS_CHANNEL = "echo:access:changes"
+"""Channel that carries an API key's id when it is revoked or rotated."""
+
 PROBE = "echo:probe"
 """String with a time to live: what a health check writes, to see whether writes are taken."""
+
+SCHEMA = "echo:schema"
+"""Hash: the number of the schema that all these keys are of, and the oldest one whose releases can use them."""
+
+SCHEMA_LOCK = "echo:schema:lock"
+"""String with a time to live: who migrates the keys to another schema."""
 
 WORKERS = "echo:workers"
 """Set of the nodes that have announced themselves; a node without a record is gone."""
 
 
+QUEUES = "echo."
+"""What the names of all queues of steps begin with."""
+
+
 def queue(step: str) -> str:
     """Queue of a step, which is also its routing key."""
-    return f"echo.{step}"
+    return f"{QUEUES}{step}"
 
 
-DIRECT = "echo.direct"
+DIRECT = f"{QUEUES}direct"
 """What all workers' own queues are together, where queues are told apart by a name."""
 
 
@@ -148,6 +169,11 @@ def task(step: str) -> str:
 def job(job_id: str) -> str:
     """Hash: the record of a job."""
     return f"echo:job:{job_id}"
+
+
+def damaged(job_id: str) -> str:
+    """What a job's record was that could not be read."""
+    return f"{job(job_id)}:damaged"
 
 
 def events(job_id: str) -> str:
@@ -205,9 +231,29 @@ def of_session(session_id: str) -> list[str]:
     return [*(key(session_id) for key in named), SESSIONS]
 
 
-def idempotency(key: str) -> str:
-    """Hash: the job that was made under a client's key, and the fingerprint of its body."""
-    return f"echo:idempotency:{key}"
+def idempotency(key: str, owner: str = "") -> str:
+    """Hash: the job that was made under a client's key, and the fingerprint of its body; each owner has his own."""
+    return f"echo:idempotency-of:{owner}:{key}" if owner else f"echo:idempotency:{key}"
+
+
+def access(key_id: str) -> str:
+    """Hash: an API key's record."""
+    return f"{ACCESS}:{key_id}"
+
+
+def rate_of_key(key_id: str) -> str:
+    """String with a time to live: when an API key may make all its requests again."""
+    return f"echo:rate:key:{key_id}"
+
+
+def rate_of_address(address: str) -> str:
+    """The same of a client's address, for requests without a good key."""
+    return f"echo:rate:address:{address}"
+
+
+def spent(owner: str) -> str:
+    """Hash with a time to live: what an owner has had of today's jobs and tokens, and which day that is."""
+    return f"echo:spent:{owner}"
 
 
 def worker(node: str) -> str:

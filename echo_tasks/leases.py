@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import redis
 
-from echo_tasks import keys, records
+from echo_tasks import damage, keys, records, versions
 from echo_tasks.connections import broker_faults
 from echo_tasks.errors import LeaseLost
 from echo_tasks.events import EVENTS_KEPT
@@ -50,10 +50,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NothingToDo:
-    """A delivery that needs no work: `reason`, and whether all membranes are in and integration may go."""
+    """A delivery that needs no work: `reason`, and whether all membranes are in and integration may go.
+
+    `version` is that of a record which only newer workers can read; the step waits for one of them.
+    """
 
     reason: str
     membranes_done: bool = False
+    version: int | None = None
 
 
 class Recorded(NamedTuple):
@@ -74,20 +78,37 @@ class StepLedger:
         self._handback = script(client, "handback")
 
     def claim(self, job_id: str, step: str, node: str = "") -> Claim | NothingToDo:
-        """Take up a step: the job's first claim starts it. What has ended, is recorded or is held is not run again."""
+        """Take up a step: the job's first claim starts it. What has ended, is recorded or is held is not run again.
+
+        Raises RecordDamaged.
+        """
         asked_at = time.monotonic()
-        with broker_faults():
+        with damage.told_of(job_id), broker_faults():
             state, *rest = self._claim(
                 keys=[keys.job(job_id), keys.events(job_id), *keys.of_steps()],
-                args=[step, job_id, keys.WAKE_CHANNEL, EVENTS_KEPT, LEASE_S, node, uuid.uuid4().hex],
+                args=[
+                    step,
+                    job_id,
+                    keys.WAKE_CHANNEL,
+                    EVENTS_KEPT,
+                    LEASE_S,
+                    node,
+                    uuid.uuid4().hex,
+                    versions.LATEST,
+                    versions.FIRST_PAUSE_S,
+                    versions.LONGEST_PAUSE_S,
+                ],
             )
         if state == "recorded":
             return NothingToDo("recorded", membranes_done=int(rest[0]) == 0)
+        if state == "newer":
+            return NothingToDo(state, version=int(rest[0]))
         if state != "run":
             return NothingToDo(state)
         at, published_at, *fields = rest
         record = dict(zip(fields[::2], fields[1::2], strict=True))
-        return _claimed(job_id, step, float(at), published_at, record, asked_at)
+        with damage.told_of(job_id):
+            return _claimed(job_id, step, float(at), published_at, record, asked_at)
 
     def record(self, lease: Lease, output: StepOutput) -> Recorded:
         """Keep a membrane's output. Raises LeaseLost.

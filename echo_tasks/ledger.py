@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import redis
 
-from echo_tasks import keys, records
+from echo_tasks import damage, keys, logs, records, versions
+from echo_tasks.access.quotas import NOBODY, Account
 from echo_tasks.answers import Flight
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.connections import broker_faults
+from echo_tasks.damage import Damages
 from echo_tasks.errors import IdempotencyConflict, JobNotFound, LeaseLost, SessionLimitReached
 from echo_tasks.events import EVENTS_KEPT
 from echo_tasks.leases import StepLedger
@@ -26,6 +28,8 @@ from echo_tasks.scripts import script
 from echo_tasks.sessions import SessionBounds
 from echo_tasks.telemetry.jobs import JOB_SECONDS
 from echo_tasks.tracing import NO_TRACE, Trace
+
+log = logs.get(__name__)
 
 PUBLISHING_S = 5
 """How long a job's messages may be on their way before whoever sends them is taken for dead."""
@@ -41,10 +45,11 @@ _NO_TURN = ("", "")
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """A client's key for a request, and the fingerprint of the request's body."""
+    """A client's key for a request, and the fingerprint of the request's body; `owner` is whose key it is."""
 
     key: str
     fingerprint: str
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ class Ledger:
         self._bounds = bounds or SessionBounds()
         self.steps = StepLedger(client)
         self._backlog = backlog or BacklogBounds()
+        self._damages = Damages(client, retention_s=retention_s, publishing_s=PUBLISHING_S)
         self._create = script(client, "create")
         self._abandon = script(client, "abandon")
         self._finish = script(client, "finish")
@@ -86,29 +92,37 @@ class Ledger:
         self._alone = script(client, "alone")
         self._followers = script(client, "followers")
 
-    def create(self, spec: JobSpec, idempotency: Idempotency | None = None, *, names_session: bool = True) -> Created:
+    def create(
+        self,
+        spec: JobSpec,
+        idempotency: Idempotency | None = None,
+        *,
+        names_session: bool = True,
+        account: Account = NOBODY,
+    ) -> Created:
         """Write a new job with status `queued` at the end of its session's line, or find that made under the same key.
 
         `names_session`: its client has named the session, which counts as live from now on. Raises IdempotencyConflict
-        when the key belongs to a job with another fingerprint, SessionLimitReached, FarmFull, and MembraneFull.
+        when the key belongs to a job with another fingerprint, SessionLimitReached, QuotaSpent, FarmFull, MembraneFull.
         """
-        key, fingerprint = (idempotency.key, idempotency.fingerprint) if idempotency else ("", "")
+        asked = idempotency or Idempotency("", "")
         with broker_faults():
             reply = self._create(
                 keys=[
                     keys.job(spec.job_id),
                     keys.OPEN_JOBS,
                     keys.events(spec.job_id),
-                    keys.idempotency(key),
+                    keys.idempotency(asked.key, asked.owner),
                     *keys.of_session(spec.session_id),
                     *keys.of_steps(),
+                    keys.spent(account.owner),
                 ],
                 args=[
                     spec.job_id,
                     spec.model_dump_json(exclude={"past"}),
                     len(spec.membranes),
-                    key,
-                    fingerprint,
+                    asked.key,
+                    asked.fingerprint,
                     PUBLISHING_S,
                     EVENTS_KEPT,
                     spec.session_id,
@@ -120,30 +134,33 @@ class Ledger:
                     self._backlog.per_membrane,
                     spec.priority,
                     "" if spec.timeout_s is None else spec.timeout_s,
+                    *account.as_args(),
+                    versions.needed(spec),
                 ],
             )
         if reply[0] == "created":
             return Created(spec.job_id, is_new=True, published=False)
-        if refusal := self._backlog.refusal(reply):
+        if refusal := self._backlog.refusal(reply) or account.refusal(reply):
             raise refusal
         if reply[0] == "full":
             raise SessionLimitReached(self._bounds.live, int(reply[1]))
         _, job_id, known_fingerprint, published = reply
-        if known_fingerprint != fingerprint:
-            raise IdempotencyConflict(key, job_id)
+        if known_fingerprint != asked.fingerprint:
+            raise IdempotencyConflict(asked.key, job_id)
         return Created(job_id, is_new=False, published=published == "1")
 
     def release(self, session_id: str) -> JobSpec | None:
         """Let the session's next job go, if the one before has ended: it now knows its past, and is to be published.
 
         Jobs of one session run one at a time, in the order in which they were accepted. Each is let go once; should its
-        messages never be sent, the reaper sends them.
+        messages never be sent, the reaper sends them. One that only newer processes can read is theirs to let go.
         """
         with broker_faults():
             reply = self._release(
-                keys=[*keys.of_session(session_id), *keys.of_steps()], args=[keys.job(""), session_id, self._session_s]
+                keys=[*keys.of_session(session_id), *keys.of_steps()],
+                args=[keys.job(""), session_id, self._session_s, versions.LATEST],
             )
-        return records.spec_of(*reply) if reply else None
+        return _readable(reply) if reply else None
 
     def lead(self, turn: JobSpec, flight: Flight) -> str:
         """Have the job be the one that equal ones wait for, or wait for one that is; the other's id, or nothing."""
@@ -162,10 +179,11 @@ class Ledger:
             self._alone(keys=[keys.job(job_id), *keys.of_steps()], args=[job_id])
 
     def followers(self, job_id: str) -> list[JobSpec]:
-        """The open jobs that wait for this one's answer."""
+        """The open jobs that wait for this one's answer, but for those that only newer processes can read."""
         with broker_faults():
-            flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job("")])
-        return [records.spec_of(*flat[at : at + 5]) for at in range(0, len(flat), 5)]
+            flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job(""), versions.LATEST])
+        found = (_readable(flat[at : at + 5]) for at in range(0, len(flat), 5))
+        return [spec for spec in found if spec is not None]
 
     def disband(self, job_id: str) -> None:
         """Nobody waits for the job any more."""
@@ -175,7 +193,7 @@ class Ledger:
     def mark_published(self, idempotency: Idempotency) -> None:
         """Note that the key's job needs no more messages: a replay only finds it."""
         with broker_faults():
-            self._redis.hset(keys.idempotency(idempotency.key), "published", "1")
+            self._redis.hset(keys.idempotency(idempotency.key, idempotency.owner), "published", "1")
 
     def abandon(self, spec: JobSpec) -> bool:
         """Forget a job whose client is told that it was not accepted; false when it has started already."""
@@ -208,19 +226,28 @@ class Ledger:
         self._end(job, JobStatus.CANCELLED, "status", '{"status":"cancelled"}')
         return self.read(job_id)
 
+    def condemn(self, job_id: str) -> str:
+        """End a job whose record cannot be read, once; the session whose next job may go, or ''."""
+        return self._damages.condemn(job_id)
+
     def read(self, job_id: str) -> Job:
-        """The job as clients see it. Raises JobNotFound."""
-        return records.job(job_id, self._whole(job_id))
+        """The job as clients see it. Raises JobNotFound, RecordDamaged."""
+        with damage.told_of(job_id):
+            return records.job(job_id, self._whole(job_id))
 
     def spec(self, job_id: str) -> JobSpec:
-        """The job as it was asked for, with what it knows of its session. Raises JobNotFound."""
-        return records.whole_spec(self._whole(job_id))
+        """The job as it was asked for, with what it knows of its session.
+
+        Raises JobNotFound, RecordTooNew and RecordDamaged.
+        """
+        with damage.told_of(job_id):
+            return records.whole_spec(self._whole(job_id))
 
     def trace(self, job_id: str) -> Trace:
         """The trace that a job belongs to; none for one that is gone."""
-        with broker_faults():
+        with damage.told_of(job_id), broker_faults():
             text = self._redis.hget(keys.job(job_id), "spec")
-        return json.loads(text).get("trace", NO_TRACE) if text else NO_TRACE
+            return json.loads(text).get("trace", NO_TRACE) if text else NO_TRACE
 
     def open_jobs(self) -> int:
         """How many jobs have been accepted and have not ended."""
@@ -281,7 +308,7 @@ class Ledger:
                     self._session_s,
                     lease.step if lease else "",
                     lease.token if lease else "",
-                    letter.model_dump_json() if letter else "",
+                    letter.model_dump_json(exclude={"owner"}) if letter else "",
                     DEAD_LETTERS_KEPT,
                     PUBLISHING_S,
                     *turn,
@@ -295,6 +322,15 @@ class Ledger:
             return False
         JOB_SECONDS.labels(status.value).observe(float(reply[2]))
         return True
+
+
+def _readable(parts: Sequence[str | None]) -> JobSpec | None:
+    """A spec with its past; None for one that cannot be read, whose job ends when somebody takes up its steps."""
+    try:
+        return records.spec_of(*parts)  # type: ignore[arg-type]
+    except (LookupError, TypeError, ValueError):
+        log.warning("a job's record cannot be read")
+        return None
 
 
 def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:

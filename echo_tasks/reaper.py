@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import redis
+from redis.exceptions import ResponseError
 
-from echo_tasks import keys, logs, recovery, tracing
+from echo_tasks import damage, keys, logs, recovery, tracing, versions
 from echo_tasks.connections import broker_faults
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import JobNotFound
+from echo_tasks.errors import JobNotFound, RecordDamaged, RecordTooNew
 from echo_tasks.leases import LEASE_S
 from echo_tasks.ledger import FOLLOW_S, PUBLISHING_S, Ledger
 from echo_tasks.messages import DeadLetter, JobError, JobStatus
@@ -36,6 +39,9 @@ DIRECT_S = 2
 
 QUEUES_KNOWN_S = 7200
 """How long after its last use a worker's own queue is looked at: what a dead worker held comes back to it by then."""
+
+LEFT_S = 60
+"""How long a job that only newer processes can read is left to them, before this one looks at it again."""
 
 MOST = 128
 """Things of each kind that a round sees to."""
@@ -67,16 +73,20 @@ class Reaper:
         self._clock = clock
         self._name = uuid.uuid4().hex
         self._missing: set[Suspect] = set()
-        self._in_touch_since = self._last_at = clock()
+        self._in_touch_since = self._last_at = self._reaps_from = clock()
         self._survey = script(client, "survey")
         self._requeue = script(client, "requeue")
         self._takeback = script(client, "takeback")
 
     def round(self) -> bool:
-        """See to what there is, if nobody else reaps; whether this one does."""
-        survey = self._look()
+        """See to what there is, if nobody else reaps; whether this one does.
+
+        What only newer processes can read it leaves alone, and stands back for a while, so that one of them can reap.
+        """
+        survey = self._look() if self._clock() >= self._reaps_from else None
         if survey is None:
             return False
+        self._found_newer = False
         if recovery.is_settled(self._clock(), in_touch_since=self._in_touch_since, grace_s=self._grace_s):
             self._revive(survey.expired, survey.now)
         self._revive(survey.due, survey.now)
@@ -84,9 +94,14 @@ class Reaper:
         for direct in survey.directs:
             self._take_back(direct)
         for job_id in survey.overdue:
-            self._end_overdue(job_id)
+            with self._damage_ended():
+                self._end_overdue(job_id, survey.now)
         for job in survey.undispatched:
-            self._dispatch(job, survey.now)
+            with self._damage_ended():
+                self._dispatch(job, survey.now)
+        if self._found_newer:
+            self.stop()
+            self._reaps_from = self._clock() + REIGN_S
         return True
 
     def stop(self) -> None:
@@ -137,14 +152,33 @@ class Reaper:
         """Have steps published again, first in line, or give their jobs up."""
         if not suspects:
             return
-        flat: Iterable[str] = (part for suspect in suspects for part in suspect)
-        with broker_faults():
-            replies = self._requeue(
-                keys=keys.of_steps(), args=[keys.job(""), keys.HIGHEST, self._max_deliveries, *flat]
-            )
-        for suspect, (verdict, *counts) in zip(suspects, replies, strict=True):
+        for suspect, (verdict, *counts) in zip(suspects, self._requeued(suspects), strict=True):
             if verdict == "publish":
-                self._publish_or_bury(suspect, now, *counts)
+                with self._damage_ended():
+                    self._publish_or_bury(suspect, now, *counts)
+
+    def _requeued(self, suspects: Sequence[Suspect]) -> Sequence[Sequence[Any]]:
+        """The verdict on each; of one by one, where a record among theirs is damaged."""
+        flat: Iterable[str] = (part for suspect in suspects for part in suspect)
+        args = [keys.job(""), keys.HIGHEST, self._max_deliveries, *flat]
+        try:
+            with broker_faults():
+                return self._requeue(keys=keys.of_steps(), args=args)  # type: ignore[no-any-return]
+        except ResponseError as error:
+            if not damage.is_told_by(error):
+                raise
+            if len(suspects) > 1:
+                return [verdict for suspect in suspects for verdict in self._requeued([suspect])]
+            self._dispatcher.give_up(RecordDamaged(suspects[0].job_id))
+            return [["over"]]
+
+    @contextmanager
+    def _damage_ended(self) -> Iterator[None]:
+        """Have a job end whose record cannot be read, and go on with the others."""
+        try:
+            yield
+        except RecordDamaged as damaged:
+            self._dispatcher.give_up(damaged)
 
     def _take_back(self, direct: Direct) -> None:
         """Have what waits for one worker be for all, as it was published, but behind the others of its priority."""
@@ -178,7 +212,13 @@ class Reaper:
         try:
             spec = self._ledger.spec(job_id)
             letter = DeadLetter(
-                spec=spec, reason=why, step=step, deliveries=int(deliveries or 0), node=node or "", at=now
+                spec=spec,
+                reason=why,
+                step=step,
+                deliveries=int(deliveries or 0),
+                node=node or "",
+                at=now,
+                version=versions.needed(spec),
             )
             if self._ledger.fail(spec, JobError(reason=why), letter=letter):
                 JOBS_GIVEN_UP.inc()
@@ -186,8 +226,10 @@ class Reaper:
             self._settle(job_id)
         except JobNotFound:
             log.warning("job is gone", job_id=job_id)
+        except RecordTooNew as error:
+            self._leave(job_id, error)
 
-    def _end_overdue(self, job_id: str) -> None:
+    def _end_overdue(self, job_id: str, now: float) -> None:
         try:
             spec = self._ledger.spec(job_id)
             self._ledger.fail(spec, recovery.overdue(spec.timeout_s))
@@ -195,6 +237,10 @@ class Reaper:
         except JobNotFound:
             with broker_faults():
                 self._redis.zrem(keys.DEADLINES, job_id)
+        except RecordTooNew as error:
+            with broker_faults():
+                self._redis.zadd(keys.DEADLINES, {job_id: now + LEFT_S}, xx=True)
+            self._leave(job_id, error)
 
     def _settle(self, job_id: str) -> None:
         job = self._ledger.read(job_id)
@@ -211,6 +257,7 @@ class Reaper:
         with broker_faults():  # first: whatever sees to it takes it away
             self._redis.zadd(keys.DELAYED, {member: now + (FOLLOW_S if job.is_let_go else PUBLISHING_S)}, xx=True)
         try:
+            versions.check(job.version)
             if not job.is_let_go:
                 log.info("job dispatched again", job_id=job.job_id)
                 self._dispatcher.advance(self._ledger.read(job.job_id).session_id)
@@ -219,6 +266,12 @@ class Reaper:
                 self._dispatcher.take_up(job.job_id, job.leader_id)
         except JobNotFound:
             log.warning("job is gone", job_id=job.job_id)
+        except RecordTooNew as error:
+            self._leave(job.job_id, error)
+
+    def _leave(self, job_id: str, error: RecordTooNew) -> None:
+        self._found_newer = True
+        log.info("job is left to a newer reaper", job_id=job_id, error=str(error))
 
 
 def _horizon(lane: Lane, now: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from echo_tasks import keys
+from echo_tasks import keys, versions
 from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, Past, Stamp, StepOutput
 
 
@@ -16,7 +16,8 @@ def spec_of(text: str, turns: str | None, gone: str | None, digest: str | None, 
 
 
 def whole_spec(record: Mapping[str, str]) -> JobSpec:
-    """The spec with its past that a whole record holds."""
+    """The spec with its past that a whole record holds. Raises RecordTooNew."""
+    versions.check(record.get("version"))
     return spec_of(record["spec"], *(record.get(f"past_{name}") for name in Past.model_fields))
 
 
@@ -46,6 +47,7 @@ def job(job_id: str, record: Mapping[str, str]) -> Job:
         result=JobResult.model_validate_json(record["result"]) if "result" in record else None,
         error=JobError.model_validate_json(record["error"]) if "error" in record else None,
         replay_of=spec.get("replay_of"),
+        owner=record.get("owner", ""),
     )
 
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 import redis
 from redis.commands.core import Script
 
-_SHARED = ("prelude.lua", "backlog.lua", "session.lua", "steps.lua")
+_SHARED = ("prelude.lua", "backlog.lua", "spending.lua", "session.lua", "steps.lua")
 
 
 def script(client: redis.Redis, name: str) -> Script:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import redis
 
 from echo_tasks import keys
+from echo_tasks.access.quotas import NOBODY, Account
 from echo_tasks.connections import broker_faults
 from echo_tasks.errors import SessionExists, SessionLimitReached, SessionNotFound, TurnNotKept
 from echo_tasks.events import EVENTS_KEPT
@@ -82,29 +83,31 @@ class Sessions:
         self._open = script(client, "open")
         self._fork = script(client, "fork")
         self._delete = script(client, "delete")
+        self._page = script(client, "live")
 
-    def open(self, session_id: str) -> None:
-        """Make an empty session. Raises SessionExists, SessionLimitReached."""
+    def open(self, session_id: str, account: Account = NOBODY) -> None:
+        """Make an empty session. Raises SessionExists, SessionLimitReached, QuotaSpent."""
+        args = [session_id, self._live, self._session_s, *account.of_sessions()]
         with broker_faults():
-            reply = self._open(keys=keys.of_session(session_id), args=[session_id, self._live, self._session_s])
-        self._check(reply, session_id)
+            reply = self._open(keys=keys.of_session(session_id), args=args)
+        self._check(reply, session_id, account)
 
-    def fork(self, source_id: str, turn: int, session_id: str) -> None:
+    def fork(self, source_id: str, turn: int, session_id: str, account: Account = NOBODY) -> None:
         """Make a session of the first `turn` turns of another one, with what it remembers of them.
 
         Its next job is asked as one of the source's would have been after that turn: they share cached answers and
-        states. Raises SessionNotFound, SessionExists, SessionLimitReached, TurnNotKept.
+        states. Raises SessionNotFound, SessionExists, SessionLimitReached, QuotaSpent, TurnNotKept.
         """
         with broker_faults():
             reply = self._fork(
                 keys=[*keys.of_session(source_id), *keys.of_session(session_id)],
-                args=[session_id, turn, self._live, self._session_s],
+                args=[session_id, turn, self._live, self._session_s, *account.of_sessions()],
             )
         if reply[0] == "unknown":
             raise SessionNotFound(source_id)
         if reply[0] == "trimmed":
             raise TurnNotKept(turn, *map(int, reply[1:]))
-        self._check(reply, session_id)
+        self._check(reply, session_id, account)
 
     def delete(self, session_id: str) -> list[str]:
         """Delete history, memories and record, and cancel the open jobs; their ids. Raises SessionNotFound."""
@@ -137,23 +140,23 @@ class Sessions:
         gone = int(turns or 0) - len(texts)
         return [_turn(text, gone + place) for place, text in enumerate(texts, 1)]
 
-    def count(self) -> int:
-        """How many sessions are live and count."""
+    def count(self, beginning: str = "") -> int:
+        """How many sessions are live and count, of those whose ids begin so."""
         with broker_faults():
-            return int(self._redis.zcount(keys.SESSIONS, f"({self._now()}", "+inf"))
+            return int(self._page(keys=[keys.SESSIONS], args=[beginning, 0, 0])[0])
 
-    def live(self, *, offset: int = 0, limit: int = 100) -> list[Session]:
-        """A page of the sessions that count: those with open jobs first, then by last activity, the latest first."""
+    def live(self, *, offset: int = 0, limit: int = 100, beginning: str = "") -> list[Session]:
+        """A page of the sessions that count: those with open jobs first, then by last activity, the latest first.
+
+        Only those whose ids begin so.
+        """
         with broker_faults():
-            page = self._redis.zrevrangebyscore(keys.SESSIONS, "+inf", f"({self._now()}", start=offset, num=limit)
+            page = self._page(keys=[keys.SESSIONS], args=[beginning, offset, limit])[1]
         return [session for session in self._read(page) if session is not None]
 
-    def _now(self) -> str:
-        """The time by the broker's clock."""
-        seconds, microseconds = self._redis.time()
-        return f"{seconds}.{microseconds:06}"
-
-    def _check(self, reply: list[str], session_id: str) -> None:
+    def _check(self, reply: list[str], session_id: str, account: Account) -> None:
+        if refusal := account.refusal(reply):
+            raise refusal
         if reply[0] == "exists":
             raise SessionExists(session_id)
         if reply[0] == "full":

@@ -23,13 +23,17 @@ class Suspect(NamedTuple):
 
 
 class Undispatched(NamedTuple):
-    """A job that has not been let go, or waits for an equal one, with the statuses of both; empty: there is none."""
+    """A job that has not been let go, or waits for an equal one, with the statuses of both; empty: there is none.
+
+    `version` is that of its record; empty: the first.
+    """
 
     job_id: str
     status: str
     is_let_go: str
     leader_id: str
     leader_status: str
+    version: str
 
 
 class Lane(NamedTuple):

@@ -7,7 +7,13 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from echo_tasks import holding
+from echo_tasks import envelopes, holding, logs
+from echo_tasks.telemetry.messages import MESSAGES_DROPPED
+
+_UNPARSABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What kombu's reading of JSON raises, whose dates and numbers say themselves what they are."""
+
+log = logs.get(__name__)
 
 
 class _Mended:
@@ -26,6 +32,35 @@ class _Mended:
             raise RedisConnectionError("the connection has been closed")
         return super()._connparams(asynchronous)  # type: ignore[misc]
 
+    def _brpop_read(self, **options: Any) -> Any:
+        """Take a message off its queue. One that cannot even be parsed is dropped, and ends nobody."""
+        self.connection.is_delivering = False
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except _UNPARSABLE as error:
+            if self.connection.is_delivering:
+                raise
+            _drop("", type(error).__name__)
+            return True
+
+
+class _Choosy:
+    """Delivers what is a message as we make them, and drops all else."""
+
+    is_delivering = False
+
+    def _deliver(self, message: Any, queue: str) -> None:
+        self.is_delivering = True
+        if fault := envelopes.fault_of(message, queue):
+            _drop(queue, fault)
+        else:
+            super()._deliver(message, queue)  # type: ignore[misc]
+
+
+def _drop(queue: str, reason: str) -> None:
+    MESSAGES_DROPPED.inc()
+    log.error("message dropped", queue=queue, reason=reason)
+
 
 class Channel(_Mended, redis.Channel):
     """A channel to one server."""
@@ -35,13 +70,13 @@ class SentinelChannel(_Mended, redis.SentinelChannel):
     """A channel to whichever server is the primary."""
 
 
-class Transport(redis.Transport):
+class Transport(_Choosy, redis.Transport):
     """The Redis transport with our channel."""
 
     Channel = Channel
 
 
-class SentinelTransport(redis.SentinelTransport):
+class SentinelTransport(_Choosy, redis.SentinelTransport):
     """The same for a broker that sentinels watch."""
 
     Channel = SentinelChannel

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +89,8 @@ class Site:
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    root: Path = ROOT
+    """Whose code it runs."""
 
     def __post_init__(self) -> None:
         ports = {name: str(free_port()) for name in _PORTS}
@@ -110,17 +112,20 @@ class Site:
         return f"http://127.0.0.1:{self.env['API_PORT']}"
 
     @contextmanager
-    def run(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> Iterator[Running]:
+    def run(
+        self, name: str, *command: str, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+    ) -> Iterator[Running]:
         """Run a command in the project's folder with this site's environment, until the block ends."""
         log = self.folder / f"{name}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.env | dict(env or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
             )
         running = Running(process, log)
         try:

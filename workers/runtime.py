@@ -14,7 +14,7 @@ from celery.worker.components import Pool
 from cache.assembly import MIB, Assembly
 from cache.collector import CacheCollector
 from cache.memory import MemoryTier
-from echo_tasks import __version__, connections, logs, router, settings, tasks, tracing
+from echo_tasks import __version__, connections, guard, logs, router, settings, tasks, tracing
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
@@ -40,6 +40,7 @@ from workers.leases import Leases
 from workers.outcomes import Told
 from workers.pool import TaskPool
 from workers.reaping import Reaping
+from workers.refusals import Refusals
 from workers.steps import Steps
 from workers.streams import StreamWriter
 from workers.vitals import Pace, Vitals
@@ -71,12 +72,19 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
                 )
             )
         self._settings = settings.current()
+        self._check_schema()
         try:
             self._endpoint = Endpoint(self._settings)
             self._model = model.load(self._settings, _slots(worker))
         except (CheckpointError, SettingsError) as error:
             exit_misconfigured(error)
         _consume_own_queue(worker)
+
+    def _check_schema(self) -> None:
+        """Now, or as soon as the broker is there: a worker waits for it."""
+        client = connections.impatient(self._settings.broker)
+        if not guard.check(client):
+            guard.watch(client, _end_worker)
 
     def start(self, worker: Any) -> None:
         loaded = self._model
@@ -97,13 +105,14 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         ledger = self._ledger(patient)
         # Impatient: a beat that waits for the broker's return is no beat, and must not hold up a shutdown.
         impatient = connections.impatient(self._settings.broker)
-        pace = Pace()
+        pace, refusals = Pace(), Refusals()
         vitals = Vitals(
             worker,
             loaded,
             pace,
             lambda: engine.generated,
             lambda: self._capacity(worker),
+            lambda: refusals.count,
             metrics_address=self._endpoint.address,
         )
         heartbeat = Heartbeat(Registry(impatient), worker.hostname, vitals, Draining(worker))
@@ -136,6 +145,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             initial_states=self._settings.states_by_step,
             reads_first_turns=self._settings.lb_strategy == "affinity",  # they come back to this worker
             served=pace.served,
+            refused=refusals.note,
         )
         tasks.attach(Told(steps))
         self._announce(worker)
@@ -243,6 +253,6 @@ def _slots(worker: Any) -> int:
     return int(slots)
 
 
-def _end_worker() -> None:
-    """End the worker with a failure status from any thread: without its engine it must take no more tasks."""
-    state.should_stop = EX_SOFTWARE
+def _end_worker(status: int = EX_SOFTWARE) -> None:
+    """End the worker with a failure status from any thread: without its engine, say, it must take no more tasks."""
+    state.should_stop = status

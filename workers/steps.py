@@ -12,7 +12,7 @@ from celery.exceptions import Reject
 from echo_tasks import backoff, keys, logs, recovery
 from echo_tasks.answers import Answers
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import BrokerUnavailable, EngineStopped, JobNotFound, LeaseLost
+from echo_tasks.errors import BrokerUnavailable, EngineStopped, JobNotFound, LeaseLost, RecordDamaged
 from echo_tasks.leases import Claim, NothingToDo
 from echo_tasks.ledger import Ledger
 from echo_tasks.memories import Memories
@@ -53,12 +53,14 @@ class Steps:
         initial_states: Mapping[str, str] = _NO_STATES,
         reads_first_turns: bool = False,
         served: Callable[[StepOutput], None] = lambda _: None,
+        refused: Callable[[int], None] = lambda _: None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`answers` is None where none are cached.
 
         `initial_states` are the names of those that steps begin in, by step, where a job names none. A step whose fault
-        may pass is tried `max_deliveries` times; `chance`, from 0 to 1, is when. `served` is told what was answered.
+        may pass is tried `max_deliveries` times; `chance`, from 0 to 1, is when. `served` is told what was answered,
+        `refused` of which version a job's record is that this worker cannot read.
         `reads_first_turns`: the state after a session's first turn is prepared, too, though most have no second.
         """
         self._ledger = ledger
@@ -72,6 +74,7 @@ class Steps:
         self._answers = answers
         self._reads_first_turns = reads_first_turns
         self._served = served
+        self._refused = refused
         self._chance = chance
         self._dispatcher = Dispatcher(ledger, publisher, answers)
         self._answering = Answering(ledger, engine, writer, memories, node=node, initial_states=initial_states)
@@ -93,6 +96,9 @@ class Steps:
             except (BrokerUnavailable, EngineStopped) as error:
                 log.warning("step handed back", error=str(error))
                 raise Reject(str(error), requeue=True) from error
+            except RecordDamaged as damaged:
+                self._dispatcher.give_up(damaged)
+                return Outcome.FAILED
             except LeaseLost:
                 log.warning("step was taken over")
             except JobNotFound:
@@ -104,6 +110,8 @@ class Steps:
         log.info("nothing to do", reason=found.reason)
         if found.membranes_done and step != keys.INTEGRATION:
             self._publisher.publish(job_id, [keys.INTEGRATION], keys.HIGHEST)
+        elif found.version is not None:
+            self._refused(found.version)
         elif found.reason == "ended":
             self._settle(job_id)
             return self._end_of(job_id, step)

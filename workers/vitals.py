@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from celery.worker import state
 
-from echo_tasks import __version__
+from echo_tasks import __version__, versions
 from echo_tasks.messages import StepOutput, WorkerRecord
 from workers.model import Model
 
@@ -63,14 +63,18 @@ class Vitals:
         pace: Pace,
         tokens: Callable[[], int],
         slots: Callable[[], int],
+        refused: Callable[[], int],
         *,
         metrics_address: str,
     ) -> None:
-        """`tokens` tells how many have been generated so far, `slots` how many the worker may have."""
+        """`tokens` tells how many have been generated so far, `slots` how many steps the worker may have, `refused` how
+        many it has left to newer ones.
+        """
         self._worker = worker
         self._pace = pace
         self._tokens = tokens
         self._slots = slots
+        self._refused = refused
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first call begins to measure
         self._started_at = time.monotonic()
@@ -84,6 +88,7 @@ class Vitals:
             answers_id=model.answers_id,
             model_name=model.name,
             version=__version__,
+            reads=versions.LATEST,
             started_at=0.0,
             initial_states=sorted(model.tuned),
             metrics_address=metrics_address,
@@ -111,6 +116,7 @@ class Vitals:
             "cpu": cpu,
             "memory_bytes": memory,
             "draining": draining,
+            "refused": self._refused(),
             "stalled_s": self._worker.consumer.watchdog.stalled_s,
         }
         return self._record.model_copy(update=told)

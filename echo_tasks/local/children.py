@@ -14,12 +14,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 def start(
-    command: Sequence[str], blocked: Set[signal.Signals], *, stdout: int | None = None
+    command: Sequence[str],
+    blocked: Set[signal.Signals],
+    *,
+    stdout: int | None = None,
+    told: bytes | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own: a signal for our process group reaches it from us alone.
 
     It takes the signals again that we have blocked to wait for them. On Linux it gets SIGTERM when we are killed.
-    Raises OSError.
+    `told` is all that it reads. Raises OSError.
     """
     libc, parent = ctypes.CDLL(None), os.getpid()
 
@@ -30,13 +35,19 @@ def start(
             if os.getppid() != parent:  # killed before the child could ask to be told
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    return subprocess.Popen(  # noqa: S603 - the farm's own programs
+    child = subprocess.Popen(  # noqa: S603 - the farm's own programs
         command,
+        stdin=None if told is None else subprocess.PIPE,
         stdout=stdout,
         stderr=None if stdout is None else subprocess.STDOUT,
         start_new_session=True,
         preexec_fn=as_our_child,
+        pass_fds=pass_fds,
     )
+    if child.stdin:
+        with child.stdin as pipe:
+            pipe.write(told or b"")
+    return child
 
 
 def end_descendants(child: subprocess.Popen[bytes]) -> None:

@@ -1,6 +1,6 @@
 """Starting, watching and stopping the Procfile's processes on this machine.
 
-`python -m echo_tasks.local.control start|stop|restart|status|logs|scale` is what quick-start.sh calls.
+`python -m echo_tasks.local.control start|stop|restart|update|status|logs|scale` is what quick-start.sh calls.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import psutil
 
-from echo_tasks.local import dotenv, logfile, readiness, restarts, scale
+from echo_tasks.local import dotenv, logfile, readiness, restarts, scale, update
 from echo_tasks.settings import Settings, current
 
 MARK = "ECHO_FARM"
@@ -187,6 +187,7 @@ _VERBS: dict[str, Callable[..., int]] = {
     "start": start,
     "stop": stop,
     "restart": restart,
+    "update": update.run,
     "status": status,
     "logs": logs,
     "scale": scale.to,

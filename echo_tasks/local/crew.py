@@ -124,7 +124,7 @@ class Crew:
             print(f"crew: {self._name}: {error}: {consequence}", flush=True)
 
     def _pass_on(self, number: int) -> None:
-        if not number:
+        if not number or number == waiting.REPLACE:  # members are replaced by draining them, one by one
             return
         self._is_ending = self._is_ending or number in waiting.STOPPING
         for member in self._members.values():

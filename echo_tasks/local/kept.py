@@ -21,6 +21,10 @@ _EX_NOT_FOUND = 127
 """What a shell says of a program that is not there."""
 
 
+SETTLED_S = 5.0
+"""A successor that lives so long is let take over: one that cannot start has ended by then."""
+
+
 class Why(enum.Enum):
     """Why a process is not started again."""
 
@@ -45,7 +49,8 @@ class End:
 class Kept:
     """Starts the command when that is due, passes signals on to it, and writes its restarts down under `name`.
 
-    `by` is who tells of it; `may_leave`: ending with status 0 is its own decision, and is respected.
+    `by` is who tells of it; `may_leave`: ending with status 0 is its own decision, and is respected. `door` is the
+    number of a listening socket of ours that it takes connections from.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Kept:
         record: str = "",
         prefix: bytes = b"",
         may_leave: bool = False,
+        door: int | None = None,
     ) -> None:
         self.name = name
         self._command = command
@@ -65,6 +71,7 @@ class Kept:
         self._by = by
         self._prefix = prefix
         self._may_leave = may_leave
+        self._door = door
         self._past = Backoff()
         self._restarts = Restarts.of(record or name)
         self._child: subprocess.Popen[bytes] | None = None
@@ -72,6 +79,9 @@ class Kept:
         self._began = 0.0
         self._starts_at = -math.inf
         self._was_told = False
+        self._is_replaced = False
+        self._predecessor: subprocess.Popen[bytes] | None = None
+        self._settles_at = math.inf
         self._end: End | None = None
         self._write_down()
 
@@ -81,20 +91,36 @@ class Kept:
             self._start(now)
         if self._child is not None and self._child.poll() is not None:
             self._see_to(self._child, now)
-        return self._end
+        if self._predecessor is not None:
+            self._relieve(self._predecessor, now)
+        return self._end if self._predecessor is None else None
+
+    def replace(self, now: float) -> None:
+        """Have another one in its place: one that takes from the same door meanwhile, or one that comes afterwards."""
+        if self._child is None or self._predecessor is not None or self._was_told:
+            return
+        self._is_replaced = True
+        if self._door is None:
+            self._child.terminate()
+        else:
+            self._predecessor, self._settles_at = self._child, now + SETTLED_S
+            self._start(now)
 
     def tell(self, number: int) -> None:
         """Pass a signal on. Between two starts one that is to stop it is its end."""
         is_to_stop = number in waiting.STOPPING
         self._was_told = self._was_told or is_to_stop
+        for process in filter(None, (self._child, self._predecessor)):
+            process.send_signal(number)
         if self._child is not None:
-            self._child.send_signal(number)
-        elif is_to_stop and self._end is None:
+            return
+        if is_to_stop and self._end is None:
             self._end = End(Why.TOLD, 128 + number)
 
     def pause_s(self, now: float) -> float:
-        """Seconds until it is to be started; infinite while it runs."""
-        return math.inf if self._child is not None else max(0.0, self._starts_at - now)
+        """Seconds until it is to be started, or takes over; infinite while there is nothing to do."""
+        due_at = self._settles_at if self._child is not None else self._starts_at
+        return max(0.0, due_at - now)
 
     @property
     def is_well(self) -> bool:
@@ -103,7 +129,8 @@ class Kept:
 
     def _start(self, now: float) -> None:
         try:
-            self._child = children.start(self._command, waiting.WAITED_FOR, stdout=subprocess.PIPE)
+            doors = () if self._door is None else (self._door,)
+            self._child = children.start(self._command, waiting.WAITED_FOR, stdout=subprocess.PIPE, pass_fds=doors)
         except OSError as error:
             self.say(f"cannot be started: {self._command[0]}: {error.strerror}")
             self._end = End(Why.MISCONFIGURED, _EX_NOT_FOUND)
@@ -115,6 +142,8 @@ class Kept:
         """The process has ended: that was all, or there is to be another one after a pause."""
         children.end_descendants(child)
         self._child = None
+        if self._is_replaced and not self._was_told:
+            return self._after_replacing(child, now)
         self._past = self._past.after(now - self._began)
         if why := self._why_no_other(child.returncode):
             self._end = End(why, children.exit_status(child.returncode))
@@ -123,6 +152,30 @@ class Kept:
         if why is None:
             self._starts_at = now + self._past.pause_s
             self._announce_restart(children.in_words(child.returncode))
+
+    def _after_replacing(self, child: subprocess.Popen[bytes], now: float) -> None:
+        """The process has ended for its successor; or a successor has, before it could take over."""
+        self._is_replaced = False
+        if self._predecessor is None:
+            self._starts_at = now
+            return self._note_replaced()
+        self._child, self._predecessor, self._settles_at = self._predecessor, None, math.inf
+        self.say(f"goes on: its successor has ended ({children.in_words(child.returncode)})")
+
+    def _relieve(self, predecessor: subprocess.Popen[bytes], now: float) -> None:
+        """Tell a predecessor to end, once its successor has settled, and see to its end."""
+        if now >= self._settles_at:
+            self._settles_at = math.inf
+            predecessor.terminate()
+        if predecessor.poll() is not None:
+            children.end_descendants(predecessor)
+            self._predecessor, self._settles_at, self._is_replaced = None, math.inf, False
+            self._note_replaced()
+
+    def _note_replaced(self) -> None:
+        self.say("is replaced")
+        self._restarts = replace(self._restarts, replaced=self._restarts.replaced + 1)
+        self._write_down()
 
     def _why_no_other(self, returncode: int) -> Why | None:
         if self._was_told:

@@ -15,7 +15,8 @@ from echo_tasks.settings import Settings
 class Restarts:
     """How often a process was started again, why and when (seconds since the epoch) the last time.
 
-    `keeper_pid` is the process that wrote this; `verdict` is why it does not try any more, once it does not.
+    `keeper_pid` is the process that wrote this; `verdict` is why it does not try any more, once it does not. `replaced`
+    is how often an update has replaced the process; below 0: its keeper is of an older release, and does not do that.
     """
 
     name: str
@@ -24,11 +25,12 @@ class Restarts:
     reason: str = ""
     at: float = 0.0
     verdict: str = ""
+    replaced: int = -1
 
     @classmethod
     def of(cls, name: str) -> Restarts:
         """Of a process that this one keeps from now on."""
-        return cls(name, os.getpid())
+        return cls(name, os.getpid(), replaced=0)
 
     def and_one(self, reason: str) -> Restarts:
         """One restart more, now."""

@@ -64,7 +64,15 @@ def arguments(role: str, settings: Settings) -> list[str]:
             "maxmemory-policy": "allkeys-lru" if settings.eviction_policy == "lru" else "allkeys-lfu",
         },
     }[role]
-    return [part for name, value in (shared | own).items() for part in (f"--{name}", value)]
+    return ["-", *(part for name, value in (shared | own).items() for part in (f"--{name}", value))]
+
+
+def told(role: str, settings: Settings) -> bytes:
+    """What the server reads besides, for which `-` stands: its password, which no list of processes is to show."""
+    password = settings.broker_password if role == "broker" else settings.cache_password
+    if password is None:
+        return b""
+    return b'requirepass "%b"\n' % b"".join(b"\\x%02x" % byte for byte in password.get_secret_value().encode())
 
 
 def _a_quarter_mb() -> int:
@@ -133,7 +141,8 @@ def _started(role: str, settings: Settings) -> subprocess.Popen[bytes]:
             )
         folder(role, settings).mkdir(parents=True, exist_ok=True)
         limits.raise_open_files()
-        return children.start([program(settings), *arguments(role, settings)], _SIGNALS)
+        command = [program(settings), *arguments(role, settings)]
+        return children.start(command, _SIGNALS, told=told(role, settings))
     except OSError as error:
         exit_misconfigured(SettingsError([f"ECHO_VAR={settings.echo_var}: {error.strerror}"]))
     except SettingsError as error:
@@ -150,7 +159,8 @@ def _comes_free(port: int) -> bool:
 
 def _linger(role: str, settings: Settings) -> None:
     """Wait for the other clients to go: a worker that is stopped at the same time has steps to hand back."""
-    client = redis.Redis(port=port(role, settings), socket_timeout=1, socket_connect_timeout=1)
+    url = settings.broker if role == "broker" else settings.store
+    client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
     deadline = time.monotonic() + LINGER_S
     try:
         while len(client.client_list()) > 1 and time.monotonic() < deadline:

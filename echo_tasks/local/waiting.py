@@ -7,7 +7,10 @@ import signal
 
 STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
-WAITED_FOR = STOPPING | {signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM}
+REPLACE = signal.SIGUSR2
+"""Tells a keeper that its process is to be replaced by another one, as an update does."""
+
+WAITED_FOR = STOPPING | {signal.SIGHUP, signal.SIGCHLD, signal.SIGALRM, REPLACE}
 
 
 def block() -> None:

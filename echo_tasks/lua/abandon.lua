@@ -7,6 +7,8 @@ if redis.call('HGET', KEYS[1], 'status') ~= 'queued' then return 0 end
 local key = redis.call('HGET', KEYS[1], 'idempotency')
 if key then redis.call('DEL', key) end
 count(w, 'jobs:abandoned')
+local spent = redis.call('HGET', KEYS[1], 'spent')
+if spent then spend_today(spent, now(), 'jobs', -1) end
 leave_steps(w, KEYS[1], ARGV[1])
 leave(KEYS[1], KEYS[2], ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[3])

@@ -1,22 +1,27 @@
 -- The open jobs, and which of them wait for each membrane: sets of ids, which whatever ends a job keeps exact.
--- A membrane's set is at the open jobs' key, ':' and its name (`keys.awaiting`). It is put before each script.
+-- A membrane's set is at the open jobs' key, ':' and its name (`keys.awaiting`), an owner's at that, ':of:' and his
+-- (`keys.open_of`). It is put before each script.
 
 local MOST_ENDS, ENDS_KEPT_S = 64, 300
 local UNKNOWN_S, LONGEST_S = 10, 60
 local MOST_MEMORY = 0.9
 
--- `membranes` as the record keeps them: 'memory,grammar'.
-local function enter(record, open, job, membranes, at)
+-- `membranes` as the record keeps them: 'memory,grammar'; `owner` is '' where the job is nobody's.
+local function enter(record, open, job, membranes, owner, at)
   redis.call('HSET', record, 'membranes', membranes)
+  if owner ~= '' then
+    redis.call('HSET', record, 'owner', owner)
+    redis.call('SADD', open .. ':of:' .. owner, job)
+  end
   redis.call('ZADD', open, at, job)
   for membrane in string.gmatch(membranes, '[^,]+') do redis.call('SADD', open .. ':' .. membrane, job) end
 end
 
 -- The job has ended, or was never accepted; its record is still there.
 local function leave(record, open, job)
-  for membrane in string.gmatch(redis.call('HGET', record, 'membranes') or '', '[^,]+') do
-    redis.call('SREM', open .. ':' .. membrane, job)
-  end
+  local known = redis.call('HMGET', record, 'membranes', 'owner')
+  for membrane in string.gmatch(known[1] or '', '[^,]+') do redis.call('SREM', open .. ':' .. membrane, job) end
+  if known[2] then redis.call('SREM', open .. ':of:' .. known[2], job) end
   redis.call('ZREM', open, job)
 end
 

@@ -1,13 +1,15 @@
 -- Take up a step of a job: count the delivery, whose number is the token of the lease on it, or say why not.
 -- KEYS: record, events, of steps
--- ARGV: step, job id, wake channel, events kept, seconds of the lease, node, a name for this call
+-- ARGV: step, job id, wake channel, events kept, seconds of the lease, node, a name for this call, the highest version of
+--       records that the caller reads, and how many seconds a step that he cannot read waits at first, and at most
 -- A step that is run again says so in the events: its tokens so far are void. A call that is repeated, since its answer
 -- was lost, is answered as the first time.
 -- Returns {'gone'}, {'ended'}, {'early'} (a turn or an integration before its time), {'recorded', steps to come},
--- {'leased'} (somebody else has it), {'delayed'} (it is to be tried again later), or {'run', time, when its message was
+-- {'leased'} (somebody else has it), {'delayed'} (it is to be tried again later), {'newer', version} (the caller cannot read
+-- it, and it waits for somebody who can), or {'run', time, when its message was
 -- published, or '' where that is not known, field, value, ...}.
 local w, step, at = steps_at(3), ARGV[1], now()
-local record = redis.call('HMGET', KEYS[1], 'status', 'output:' .. step, 'pending', 'released_at', 'lease:' .. step, 'call:' .. step)
+local record = redis.call('HMGET', KEYS[1], 'status', 'output:' .. step, 'pending', 'released_at', 'lease:' .. step, 'call:' .. step, 'version')
 local status, member = record[1], ARGV[2] .. '.' .. step
 if not status then return {'gone'} end
 if ended(status) then return {'ended'} end
@@ -16,6 +18,10 @@ if not record[4] then return {'early'} end
 if step == 'integration' and tonumber(record[3]) > 0 then return {'early'} end
 if record[5] and record[6] ~= ARGV[7] then return {'leased'} end
 if redis.call('ZSCORE', w.delayed, member) or waits_for_trial(w, KEYS[1], member, step) then return {'delayed'} end
+if is_newer(record[7], ARGV[8]) then
+  set_aside(w, KEYS[1], member, step, at, ARGV[9], ARGV[10])
+  return {'newer', record[7]}
+end
 
 local published
 if not record[5] then

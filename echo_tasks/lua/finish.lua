@@ -22,11 +22,17 @@ look_after_first(w, s.line, after(at, ARGV[16]))
 redis.call('PUBLISH', ARGV[7], ARGV[1] .. ' end')
 if ARGV[14] ~= '' then
   redis.call('ZADD', KEYS[18], at, ARGV[1])
-  redis.call('HSET', KEYS[19], ARGV[1], ARGV[14])
+  local owner = redis.call('HGET', KEYS[1], 'owner')
+  redis.call('HSET', KEYS[19], ARGV[1], owner and extended(ARGV[14], '"owner":"' .. owner .. '"') or ARGV[14])
   count(w, 'letters')
   while redis.call('ZCARD', KEYS[18]) > tonumber(ARGV[15]) do
     redis.call('HDEL', KEYS[19], redis.call('ZPOPMIN', KEYS[18])[1])
   end
+end
+local spent = redis.call('HGET', KEYS[1], 'spent')
+if spent and ARGV[3] == 'result' then
+  local usage = cjson.decode(ARGV[4]).usage or {}
+  spend_today(spent, at, 'tokens', (usage.prompt_tokens or 0) + (usage.completion_tokens or 0))
 end
 local reply = {'1', ARGV[2], string.format('%.6f', tonumber(at) - tonumber(known[4] or at))}
 if redis.call('EXISTS', s.record) == 0 then return reply end

@@ -10,17 +10,38 @@ end
 
 -- Whether the session counts as live already, or may. It only reads: a server that is out of memory refuses the write
 -- that comes first in a script, and lets all through that follow one which it took.
-local function has_room(live, id, at, most)
+local function is_live(live, id, at)
   local score = redis.call('ZSCORE', live, id)
-  if score and (score == 'inf' or tonumber(score) > tonumber(at)) then return true end
-  return redis.call('ZCOUNT', live, '(' .. at, '+inf') < tonumber(most)
+  return score and (score == 'inf' or tonumber(score) > tonumber(at))
 end
 
--- Whole seconds until a live session may be gone at the earliest; one with open jobs has its whole time before it.
-local function room_in(live, at, timeout)
-  local score = redis.call('ZRANGEBYSCORE', live, '(' .. at, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+local function has_room(live, id, at, most)
+  return is_live(live, id, at) or redis.call('ZCOUNT', live, '(' .. at, '+inf') < tonumber(most)
+end
+
+-- Whole seconds until a session that lives to a moment may be gone; one with open jobs has its whole time before it.
+local function gone_in(score, at, timeout)
   if not score or score == 'inf' then return tonumber(timeout) end
   return math.max(1, math.ceil(tonumber(score) - tonumber(at)))
+end
+
+-- The same of the first of all live sessions that may be gone.
+local function room_in(live, at, timeout)
+  return gone_in(redis.call('ZRANGEBYSCORE', live, '(' .. at, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2], at, timeout)
+end
+
+-- What keeps an owner, whose sessions' ids begin so, from one more: {'spent', 'sessions', bound, seconds until one of
+-- them may be gone}; nil when nothing does. A bound of '' is none. It only reads, if need be all live sessions.
+local function sessions_spent(live, id, beginning, most, at, timeout)
+  if most == '' or is_live(live, id, at) then return end
+  local alive, count, first = redis.call('ZRANGEBYSCORE', live, '(' .. at, '+inf', 'WITHSCORES'), 0, nil
+  for i = 1, #alive, 2 do
+    if string.sub(alive[i], 1, #beginning) == beginning then
+      count = count + 1
+      first = first or alive[i + 1]
+    end
+  end
+  if count >= tonumber(most) then return {'spent', 'sessions', most, gone_in(first, at, timeout)} end
 end
 
 -- Note an activity of a session that exists. It is kept while jobs of it are open, and `timeout` seconds from then on.

@@ -25,6 +25,10 @@ local function lane(record, step)
   return step .. ':' .. (known[2] or known[3] or '1'), known[1]
 end
 
+-- Whether a record is of a version that the caller, who reads those up to `latest`, has to leave to others. What is no
+-- number he finds out himself.
+local function is_newer(version, latest) return (tonumber(version or '1') or 1) > tonumber(latest) end
+
 -- The lists of a worker's own queue, as kombu names them.
 local function lists_of(node)
   local names = {'echo.direct.' .. node}
@@ -46,6 +50,15 @@ end
 local function let_go(w, record, job, step)
   redis.call('HDEL', record, 'lease:' .. step)
   redis.call('ZREM', w.leases, job .. '.' .. step)
+end
+
+-- Have a step that the caller cannot read be published again to all workers after a pause, which grows from `first` to
+-- `longest` seconds. It is nobody's fault, and counts for nothing.
+local function set_aside(w, record, member, step, at, first, longest)
+  local pause = first * 2 ^ (math.min(redis.call('HINCRBY', record, 'refused:' .. step, 1), 32) - 1)
+  redis.call('ZREM', w.published .. lane(record, step), member)
+  to_all(record, step)
+  redis.call('ZADD', w.delayed, after(at, math.min(pause, longest)), member)
 end
 
 -- Whether it is a step's turn to be published: it is on trial, and not published, leased or delayed.

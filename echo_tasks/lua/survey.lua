@@ -8,7 +8,7 @@
 -- Returns {} when another one reaps, or {time, leases that have expired with their tokens, delayed steps that are due and the
 -- one whose turn it is to be on trial,
 -- jobs past their deadline, jobs to be dispatched with status, whether they were let go, whom they follow and the
--- status of that, lanes that are not empty with the number of messages waiting and the latest publication claimed, workers
+-- status of that and the version of its record, lanes that are not empty with the number of messages waiting and the latest publication claimed, workers
 -- with '1' if they take nothing any more and the steps that have waited for them too long}.
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return {} end
@@ -28,9 +28,9 @@ for _, member in ipairs(due(w.delayed)) do
   if step ~= 'dispatch' then
     table.insert(delayed, {job, step})
   else
-    local known = redis.call('HMGET', ARGV[3] .. job, 'status', 'released_at', 'follows')
+    local known = redis.call('HMGET', ARGV[3] .. job, 'status', 'released_at', 'follows', 'version')
     local leader = known[3] and redis.call('HGET', ARGV[3] .. known[3], 'status')
-    table.insert(dispatch, {job, known[1] or '', known[2] and '1' or '', known[3] or '', leader or ''})
+    table.insert(dispatch, {job, known[1] or '', known[2] and '1' or '', known[3] or '', leader or '', known[4] or ''})
   end
 end
 local trial = redis.call('ZRANGE', w.trials, 0, 0)[1]

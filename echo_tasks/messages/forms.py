@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+
+from echo_tasks import versions
 
 STOP_STRING_MAX_BYTES = 256
 
@@ -58,6 +67,15 @@ class Message(BaseModel):
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    @model_serializer(mode="wrap")
+    def _without_the_unsaid(self, whole: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def] # or its schema is lost
+        """What came with a later version is written where it says something: older processes can read the rest.
+
+        So do equal requests have equal fingerprints, and equal answers' keys, in all releases.
+        """
+        unsaid = versions.unsaid(self)
+        return {name: value for name, value in whole(self).items() if name not in unsaid}
 
 
 class Stored(BaseModel):

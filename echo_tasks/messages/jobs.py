@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
+from echo_tasks import versions
 from echo_tasks.messages.answers import JobError, JobResult
 from echo_tasks.messages.forms import Message, SessionId, Stored
 from echo_tasks.messages.requests import JobRequest
+from echo_tasks.versions import Since
 
 
 class Past(Message):
@@ -34,13 +36,10 @@ class JobSpec(JobRequest):
     job_id: str
     session_id: SessionId
     past: Past = Past()
-    trace: dict[str, str] = Field(default_factory=dict, description="where its request is in which trace")
+    trace: Annotated[dict[str, str], Since(versions.FIRST)] = Field(
+        default_factory=dict, description="where its request is in which trace"
+    )
     replay_of: str | None = Field(None, description="the job on the dead-letter list that it is asked again for")
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A job that is in no trace says nothing of it, so that older processes can read it."""
-        return {name: value for name, value in whole(self).items() if name != "trace" or value}
 
 
 class Lease(NamedTuple):
@@ -79,6 +78,7 @@ class Job(Stored):
     result: JobResult | None = None
     error: JobError | None = None
     replay_of: str | None = None
+    owner: str = Field("", description="whose it is; empty: nobody's, since it was asked for without a key")
 
 
 class DeadLetter(Stored):
@@ -90,3 +90,5 @@ class DeadLetter(Stored):
     deliveries: int
     node: str
     at: float
+    owner: str = Field("", description="whose job it was; the script that keeps the letter adds it")
+    version: int = Field(versions.FIRST, description="of the record that its spec was in")

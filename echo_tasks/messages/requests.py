@@ -61,12 +61,12 @@ class ProcessRequest(Message):
     def as_job(self) -> JobRequest:
         """The same request in the asynchronous route's words."""
         sampling = {name: getattr(self.processing_options, name) for name in Options.model_fields}
-        return JobRequest(
+        job = JobRequest(
             input_text=self.input_text,
             session_id=self.session_id,
             membranes=self.processing_options.membranes,
-            priority=self.priority,
             options=Options(**sampling),
             cache=self.processing_options.cache,
             timeout_s=self.processing_options.timeout_s,
         )
+        return job.model_copy(update={"priority": self.priority}) if "priority" in self.model_fields_set else job

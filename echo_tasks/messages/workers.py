@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator
 
+from echo_tasks import versions
 from echo_tasks.messages.forms import Stored
 from echo_tasks.settings.kinds import MOST_SLOTS
 
@@ -57,6 +58,8 @@ class WorkerRecord(Stored):
     stalled_s: float = Field(
         0, description="since it last took a message, while its queues had some and it had room; its watchdog's figure"
     )
+    reads: int = Field(versions.FIRST, description="the highest version of jobs' records that it reads")
+    refused: Count = Field(0, description="steps that it left to newer workers, since it cannot read their jobs")
 
     @field_validator("queues")
     @classmethod

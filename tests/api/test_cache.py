@@ -34,7 +34,7 @@ def other(site: Site, broker_url: str, store_url: str) -> Iterator[FlaskClient]:
 
 def _started(client: FlaskClient) -> Iterator[FlaskClient]:
     farm = client.application.extensions["farm"]
-    farm.start()
+    farm.assembly.start()
     until(farm.assembly.changes.are_heard, "changes are heard")
     yield client
     farm.assembly.stop()

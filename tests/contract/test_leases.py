@@ -43,7 +43,7 @@ def test_a_claim_whose_answer_was_lost_is_answered_again(yard: Yard) -> None:
     job_id = yard.published().job_id
     call = {
         "keys": [keys.job(job_id), keys.events(job_id), *keys.of_steps()],
-        "args": ["memory", job_id, keys.WAKE_CHANNEL, 100, LEASE_S, "n", "one call"],
+        "args": ["memory", job_id, keys.WAKE_CHANNEL, 100, LEASE_S, "n", "one call", 1, 1, 30],
     }
     first, second = script(**call), script(**call)
     assert (first[0], second[0]) == ("run", "run")

@@ -139,6 +139,7 @@ def test_gunicorns_master_logs_as_the_farm_does(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gunicorn", "-c", "python:echo_api.server", "echo_api:create_app()"]
     env = {"API_PORT": "1", "API_HOST": "127.0.0.1", "ECHO_VAR": str(tmp_path)}
     if os.geteuid() == 0:
+        env["API_KEYS"] = "required"
         env["API_HOST"] = "203.0.113.1"  # an address that this machine does not have: nobody can bind it
     done = subprocess.run(
         command,

@@ -51,6 +51,12 @@ def test_an_empty_variable_is_unset() -> None:
         ("FLOWER_URL_PREFIX", "tools flower", "as in tools/flower"),
         ("FLOWER_PERSISTENT", "perhaps", "true or false"),
         ("FLOWER_MAX_TASKS", "0", "from 1"),
+        ("CLIENT_HEAD_S", "0", "from 1 to 3600"),
+        ("CORS_ORIGINS", "app.example.org", "as in https://app.example.org:8443"),
+        ("CORS_ORIGINS", "https://app.example.org/page", "as in https://app.example.org:8443"),
+        ("CORS_ORIGINS", "*, null", "as in https://app.example.org:8443"),
+        ("API_KEYS", "perhaps", "auto or required or off"),
+        ("REQUESTS_PER_MINUTE", "-1", "from 0"),
     ],
 )
 def test_a_bad_value_names_variable_value_and_what_is_allowed(variable: str, value: str, allowed: str) -> None:
@@ -126,3 +132,9 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
         )
         for name, field in Settings.model_fields.items()
     }
+
+
+def test_origins_are_as_browsers_write_them() -> None:
+    """In lower case, and without the port that goes without saying."""
+    found = load({"CORS_ORIGINS": "https://App.Example.org:443, http://[::1]:3000,,http://localhost:80"}).cors_origins
+    assert found == {"https://app.example.org", "http://[::1]:3000", "http://localhost"}

@@ -104,10 +104,10 @@ def test_without_users_the_api_is_refused_and_the_pages_are_shown(own: Site) -> 
 
 
 def test_basic_auth_lets_its_users_in_and_nobody_else(own: Site, tmp_path: Path) -> None:
-    """Users of the variable and of the file, on pages and API; and neither process list nor log has a password."""
+    """Users of the file, on pages and API; and neither process list nor log has a password."""
     file = tmp_path / "users"
-    file.write_text("ada:whi,sper\n")
-    with flower(own, FLOWER_BASIC_AUTH_FILE=str(file), LOG_LEVEL="DEBUG") as found:
+    file.write_text("eve:hush\n\nada:whi,sper\n")
+    with flower(own, login="", FLOWER_BASIC_AUTH_FILE=str(file), LOG_LEVEL="DEBUG") as found:
         for path in ("/workers", "/api/tasks"):
             for login, status in (("eve:hush", 200), ("ada:whi,sper", 200), ("eve:whi,sper", 401), ("", 401)):
                 assert found.ask(path, login=login)[0] == status, (path, login)

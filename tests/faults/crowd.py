@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,9 @@ from typing import Any
 from processes import Answer, Site
 
 POLL_S = 0.1
+
+PATIENTLY = frozenset({0, 503})
+"""What a client tries again after: no answer at all, and the word that there will be one."""
 
 CONVERSATION = (
     "My name is Zorla. I live in Brimtak.",
@@ -56,7 +59,7 @@ class Asked:
         return result["response_text"] if result else None
 
 
-def ask(site: Site, asked: Asked, patience_s: float) -> None:
+def ask(site: Site, asked: Asked, patience_s: float, retried: Set[int] = PATIENTLY) -> None:
     """Submit until accepted, under one key; then ask after the job until it has ended, or patience has."""
     options = {"temperature": 0, "max_tokens": 48}
     body = {"input_text": asked.text, "options": options, "cache": False}
@@ -77,7 +80,7 @@ def ask(site: Site, asked: Asked, patience_s: float) -> None:
             if asked.job["finished_at"]:
                 asked.ended_at = time.monotonic()
                 return
-        elif reply.status in {0, 503}:
+        elif reply.status in retried:
             asked.refusals += 1
         else:
             raise AssertionError(f"{asked.text!r}: {reply.status} {reply.body!r}")
@@ -92,31 +95,34 @@ def _request(site: Site, method: str, path: str, body: Any = None, headers: Mapp
         return Answer(0, {}, b"")
 
 
-def converse(site: Site, script: int, patience_s: float) -> list[Asked]:
+def converse(site: Site, script: int, patience_s: float, retried: Set[int] = PATIENTLY) -> list[Asked]:
     """Say a script once, line by line."""
     lines = SCRIPTS[script]
     session_id = f"s-{uuid.uuid4().hex}" if len(lines) > 1 else None
     said = []
     for place, text in enumerate(lines):
         said.append(Asked(script, place, text, session_id, time.monotonic()))
-        ask(site, said[-1], patience_s)
+        ask(site, said[-1], patience_s, retried)
         if said[-1].ended_at is None:
             break
     return said
 
 
 @contextmanager
-def crowd(site: Site, scripts: Sequence[int], patience_s: float) -> Iterator[list[Asked]]:
+def crowd(
+    site: Site, scripts: Sequence[int], patience_s: float, retried: Set[int] = PATIENTLY
+) -> Iterator[list[Asked]]:
     """A client for each script, once at least and until the block ends; then all are answered, or out of patience.
 
-    A job that has not ended in `patience_s` is taken for lost, and its client says no more.
+    A job that has not ended in `patience_s` is taken for lost, and its client says no more. An answer that is neither
+    good nor one of the statuses that are `retried` is an error.
     """
     is_over = threading.Event()
 
     def client(script: int) -> list[Asked]:
         said: list[Asked] = []
         while True:
-            said += converse(site, script, patience_s)
+            said += converse(site, script, patience_s, retried)
             if is_over.is_set() or said[-1].ended_at is None:
                 return said
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -72,12 +73,19 @@ def compiled(body: Body, dtype: torch.dtype) -> Any:
     """The body's machine code for a number format, kept on disk where that is allowed."""
     signature = types.void(types.CPointer(_FORMATS[dtype]))
     for folder in (_HERE / "__pycache__", Path.home() / ".cache" / "deep-tree-echo"):
-        try:
-            with _kept_in(folder / f"kernels-{_sources()}"):
+        kept = folder / f"kernels-{_sources()}"
+        if _is_writable(kept):  # else numba would take a folder of its own, which does not tell our sources apart
+            with _kept_in(kept):
                 return numba.cfunc(signature, cache=True, fastmath=FAST_MATH)(body)
-        except RuntimeError:  # numba may not write there
-            continue
     return numba.cfunc(signature, fastmath=FAST_MATH)(body)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 @cache

@@ -1,0 +1,62 @@
+"""Schemas of objects that Kubernetes itself does not know, strict: what they do not name is not allowed."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+from cloudcoil.models.keda import v1alpha1 as keda
+from cloudcoil.models.prometheus_operator import v1 as operator
+
+ADDED_IN_KEDA_2_17 = {"Fallback": {"behavior": {"enum": ["static", "currentReplicas", "currentReplicasIfHigher"]}}}
+"""For Python 3.11 there are models of KEDA 2.16 alone."""
+
+_MODELS = {
+    ("keda.sh/v1alpha1", "ScaledObject"): keda.ScaledObject,
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): operator.ServiceMonitor,
+}
+_OF_CLOUD_RUN = {
+    ("serving.knative.dev/v1", "Service"): "Service",
+    ("run.googleapis.com/v1", "WorkerPool"): "WorkerPool",
+}
+
+
+def faults(document: dict[str, Any]) -> list[str]:
+    """What is wrong with an object of KEDA, of the Prometheus Operator, or of Cloud Run."""
+    kind = (document["apiVersion"], document["kind"])
+    schema = _of_model(kind) if kind in _MODELS else _of_cloud_run(_OF_CLOUD_RUN[kind])
+    return [f"{error.json_path}: {error.message}" for error in jsonschema.Draft7Validator(schema).iter_errors(document)]
+
+
+@cache
+def _of_model(kind: tuple[str, str]) -> dict[str, Any]:
+    schema = _MODELS[kind].model_json_schema(by_alias=True)
+    for name, properties in ADDED_IN_KEDA_2_17.items():
+        if name in schema["$defs"]:
+            schema["$defs"][name]["properties"] |= properties
+    return _strict(schema)
+
+
+@cache
+def _of_cloud_run(name: str) -> dict[str, Any]:
+    """Google's own description of its API, which its client library carries."""
+    text = (files("googleapiclient") / "discovery_cache" / "documents" / "run.v1.json").read_text()
+    described = json.loads(text.replace('"$ref": "', '"$ref": "#/definitions/'))
+    return _strict({"$ref": f"#/definitions/{name}", "definitions": described["schemas"]})
+
+
+def _strict(schema: Any) -> Any:
+    """The schema, with every object that names its properties allowing these alone, and no null in a thing's place."""
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if len(given := [part for part in schema.get("anyOf", []) if part != {"type": "null"}]) == 1:
+        return _strict(given[0])
+    strict = {key: _strict(part) for key, part in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "additionalProperties" not in schema:
+        strict["additionalProperties"] = False
+    return strict

@@ -1,0 +1,162 @@
+"""Replacing what is kept: no pause, no restart counted, and nobody at the door is refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from processes import PYTHON, ROOT, Running, Site, until
+
+pytestmark = [pytest.mark.farm, pytest.mark.timeout(300)]
+
+ANSWERING = """
+import os, signal, socket, sys, time
+print("pid", os.getpid(), flush=True)
+if os.path.exists(sys.argv[2]): sys.exit(3)
+door = socket.socket(fileno=int(sys.argv[1]))
+def stop(*_):
+    door.close()
+    time.sleep(0.5)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+while True:
+    caller, _ = door.accept()
+    caller.sendall(str(os.getpid()).encode())
+    caller.close()
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Site:
+    """A site of this test's own, whose number of workers nobody changes for its load."""
+    return Site(tmp_path, {"AUTO_SCALING_ENABLED": "false", "MAX_INSTANCES": "2", "ECHO_THREADS": "1"})
+
+
+def record(site: Site) -> dict[str, int]:
+    """What the keeper has written down."""
+    told: dict[str, int] = json.loads((site.folder / "var" / "run" / "small.json").read_text())
+    return told
+
+
+@contextmanager
+def at_the_door(site: Site) -> Iterator[Running]:
+    """A keeper that has a door, and a program that answers there with its pid, unless a file `bad` is there."""
+    command = (PYTHON, "-m", "echo_tasks.local.keep", "--door", "small", PYTHON, "-c", ANSWERING, "{door}")
+    with site.run("keeper", *command, str(site.folder / "bad")) as keeper:
+        until(lambda: "pid" in keeper.text(), "it starts")
+        yield keeper
+
+
+def answered(site: Site) -> int:
+    """The pid of whoever opens; raises OSError when nobody does."""
+    with socket.create_connection(("127.0.0.1", int(site.env["API_PORT"])), timeout=10) as caller:
+        return int(caller.recv(100))
+
+
+def test_what_has_a_port_of_its_own_is_followed_at_once(own: Site) -> None:
+    """The successor comes when the process has ended, and that was no death."""
+    program = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"
+    with own.run("keeper", PYTHON, "-m", "echo_tasks.local.keep", "small", PYTHON, "-c", program) as keeper:
+        until(lambda: "pid" in keeper.text(), "it starts")
+        keeper.send(signal.SIGUSR2)
+        until(lambda: keeper.text().count("pid") == 2, "its successor starts", 5)
+        assert (record(own)["replaced"], record(own)["count"]) == (1, 0)
+
+
+def test_nobody_at_the_door_is_refused(own: Site) -> None:
+    """Neither while one takes over from the other, nor after a death, when there is nobody for a second."""
+    with at_the_door(own) as keeper:
+        first = answered(own)
+        keeper.send(signal.SIGUSR2)
+        seen = set()
+        while record(own)["replaced"] == 0:
+            seen.add(answered(own))
+        assert first in seen
+        (second,) = {answered(own) for _ in range(20)}
+        assert second not in {first, None}
+        psutil.Process(second).kill()
+        assert answered(own) not in {first, second}
+        assert (record(own)["replaced"], record(own)["count"]) == (1, 1)
+
+
+def test_a_successor_that_cannot_start_replaces_nobody(own: Site) -> None:
+    """The process goes on; the next try may do."""
+    with at_the_door(own) as keeper:
+        first = answered(own)
+        (own.folder / "bad").touch()
+        keeper.send(signal.SIGUSR2)
+        until(lambda: "small goes on: its successor has ended (exit status 3)" in keeper.text(), "it is said")
+        assert answered(own) == first
+        assert (record(own)["replaced"], record(own)["count"]) == (0, 0)
+        (own.folder / "bad").unlink()
+        keeper.send(signal.SIGUSR2)
+        until(lambda: record(own)["replaced"] == 1, "it is replaced", 15)
+        assert answered(own) != first
+
+
+def test_a_taken_door_is_told_of_in_a_line(own: Site) -> None:
+    """With the status of a process that is misconfigured."""
+    with socket.create_server(("127.0.0.1", int(own.env["API_PORT"]))):
+        command = (PYTHON, "-m", "echo_tasks.local.keep", "--door", "small", "true")
+        with own.run("keeper", *command) as keeper:
+            assert keeper.process.wait(10) == 78
+            assert f"API_PORT={own.env['API_PORT']}: Address already in use" in keeper.text()
+
+
+def controlled(site: Site, verb: str) -> subprocess.CompletedProcess[str]:
+    command = (PYTHON, "-m", "echo_tasks.local.control", verb)
+    return subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True, timeout=280)
+
+
+def test_a_farm_is_updated_in_place_while_clients_go_on(own: Site) -> None:
+    """Every process is another one afterwards, but for those that keep them; nobody had anything but a 503."""
+    assert controlled(own, "start").returncode == 0
+    try:
+        before, statuses, is_over = _pids(own), [], threading.Event()
+
+        def client() -> None:
+            while not is_over.is_set():
+                statuses.append(own.post("/api/jobs", {"input_text": "Hello.", "cache": False}).status)
+                time.sleep(0.2)
+
+        asking = threading.Thread(target=client)
+        asking.start()
+        updated = controlled(own, "update")
+        is_over.set()
+        asking.join()
+        assert updated.returncode == 0, updated.stdout + updated.stderr
+        assert [line.split()[0].partition("@")[0] for line in updated.stdout.splitlines()] == [
+            *("store", "broker", "worker1", "controller", "exporter", "flower", "api")
+        ]
+        after = _pids(own)
+        assert len(after) == len(before) >= 7
+        assert not before & after
+        assert set(statuses) <= {202, 503}
+        assert statuses.count(202) > statuses.count(503)
+        job_id = own.post("/api/jobs", {"input_text": "Hello."}).json["job_id"]
+        assert own.ended(job_id)["status"] == "succeeded"
+    finally:
+        controlled(own, "stop")
+    assert "runs since an older release" in controlled(own, "update").stdout
+
+
+def _pids(site: Site) -> set[int]:
+    """The processes that keepers and the crew of this farm keep."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()[1:3] if process.environ().get("ECHO_VAR") == site.env["ECHO_VAR"] else []
+            if words in (["-m", "echo_tasks.local.keep"], ["-m", "echo_tasks.local.crew"]):
+                found |= {child.pid for child in process.children()}
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
