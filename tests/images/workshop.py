@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ class Workshop:
     def buildah(self, *arguments: str) -> str:
         """What it prints; its errors are the test's."""
         storage = ("--root", str(self.folder / "root"), "--runroot", str(self.folder / "run"))
-        return output("buildah", *storage, "--storage-driver", "vfs", *arguments)
+        return output("buildah", *storage, "--storage-driver", "vfs", *arguments, TMPDIR=str(self.folder))
 
     def make_base(self, name: str) -> None:
         """A Debian with Python, and nothing else, as an image."""
@@ -69,14 +70,13 @@ class Workshop:
         return Path(self.buildah("mount", self.buildah("from", "--pull-never", image)))
 
     def _packages(self) -> list[str]:
-        """pip's settings on this machine, as a build's secret; the folders that they name, and pip's own cache."""
+        """pip's settings on this machine, as a build's secret, and the folders that they name."""
         told = output(PYTHON, "-m", "pip", "config", "list")
         settings = dict(re.findall(r"^(?:global|install|:env:)\.([\w-]+)='(.*)'$", told, re.M))
         secret = self.folder / "pip.conf"
         secret.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in settings.items())]) + "\n")
         named = {Path(*Path(path).parts[:3]) for path in re.findall(r"(?:(?<=file://)|(?<=[' ]))/[^\s']+", told)}
         volumes = [f"{path}:{path}:ro" for path in sorted(named) if path.exists()]
-        volumes += [f"{cache}:/root/.cache/pip" for cache in [output(PYTHON, "-m", "pip", "cache", "dir")]]
         mounts = [option for volume in volumes for option in ("--volume", volume)]
         return ["--secret", f"id=pip.conf,src={secret}", *mounts]
 
@@ -100,8 +100,8 @@ def mirror() -> list[str]:
     return [line.split()[0] for line in told.splitlines() if line.endswith(f" {SUITE}")][:1]
 
 
-def output(*command: str) -> str:
+def output(*command: str, **env: str) -> str:
     """What a command prints, without its last newline."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout.strip()
