@@ -219,7 +219,7 @@ def _tier_fault(error: TierFault) -> Response:
 
 
 def _damaged(error: RecordDamaged) -> Response:
-    log.error("record damaged", path=request.path, exc_info=error)
+    log.error("record damaged", path=request.path, error=str(error))
     return response(500, "the job's record is damaged; the job will end")
 
 
