@@ -19,7 +19,7 @@ WEIGHTS = 191_084_544
 """Parameters of the 0.1B shape."""
 
 MEASURE = """
-import gc, json, sys
+import ctypes, gc, json, sys
 from pathlib import Path
 from echo_tasks import settings
 from workers import model, tokenizer
@@ -27,6 +27,7 @@ from workers.batch import Batch, Segment
 
 def resident():
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what has been given back is the C library's to keep, and no longer held
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
 
