@@ -23,15 +23,18 @@ import os, signal, socket, sys, time
 print("pid", os.getpid(), flush=True)
 if os.path.exists(sys.argv[2]): sys.exit(3)
 door = socket.socket(fileno=int(sys.argv[1]))
-def stop(*_):
-    door.close()
-    time.sleep(0.5)
-    sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
-while True:
-    caller, _ = door.accept()
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+door.settimeout(0.05)
+while not asked:
+    try:
+        caller, _ = door.accept()
+    except TimeoutError:
+        continue
     caller.sendall(str(os.getpid()).encode())
     caller.close()
+door.close()
+time.sleep(0.5)
 """
 
 
