@@ -52,11 +52,11 @@ class Dispatcher:
         self._answer_as(self._ledger.spec(job_id), leader.result if leader else None, leader.error if leader else None)
 
     def _pass_on(self, job_id: str, result: JobResult | None, error: JobError | None = None) -> None:
-        followers = self._ledger.followers(job_id)
+        followers = self._ledger.flights.followers(job_id)
         for follower in followers:
             self._answer_as(follower, result, error)
         if followers:
-            self._ledger.disband(job_id)
+            self._ledger.flights.disband(job_id)
 
     def _answer_as(self, follower: JobSpec, result: JobResult | None, error: JobError | None) -> None:
         if self._end_as(follower, result, error) or self._answer_at_once(follower, waited=True):
@@ -78,7 +78,7 @@ class Dispatcher:
         """Give a job that may go its answer, if that is known; else have it wait for an equal one, or run."""
         flight = self._answers.flight(turn) if self._answers else None
         if self._answers is not None and flight is not None:
-            if self._ledger.lead(turn, flight):
+            if self._ledger.flights.lead(turn, flight):
                 log.info("job waits for an equal one", job_id=turn.job_id)
                 return False
             if answer := self._answers.known(turn, flight.key):
@@ -86,7 +86,7 @@ class Dispatcher:
                 self._pass_on(turn.job_id, answer)  # to those who came while it was looked up
                 return True
         elif waited:
-            self._ledger.go_alone(turn.job_id)
+            self._ledger.flights.go_alone(turn.job_id)
         self._publisher.publish(turn.job_id, turn.membranes, turn.priority, turn.session_id, trace=turn.trace)
         JOBS_DISTRIBUTED.inc()
         return False

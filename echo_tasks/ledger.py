@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import redis
 
-from echo_tasks import damage, keys, logs, records, versions
+from echo_tasks import damage, keys, records, versions
 from echo_tasks.access.quotas import NOBODY, Account
-from echo_tasks.answers import Flight
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.connections import broker_faults
 from echo_tasks.damage import Damages
 from echo_tasks.errors import IdempotencyConflict, JobNotFound, LeaseLost, SessionLimitReached
 from echo_tasks.events import EVENTS_KEPT
+from echo_tasks.flights import FlightLedger
 from echo_tasks.leases import StepLedger
 from echo_tasks.memories import MEMORIES_KEPT, written
 from echo_tasks.messages import DeadLetter, Job, JobError, JobResult, JobSpec, JobStatus, Lease, Turn
@@ -29,13 +29,8 @@ from echo_tasks.sessions import SessionBounds
 from echo_tasks.telemetry.jobs import JOB_SECONDS
 from echo_tasks.tracing import NO_TRACE, Trace
 
-log = logs.get(__name__)
-
 PUBLISHING_S = 5
 """How long a job's messages may be on their way before whoever sends them is taken for dead."""
-
-FOLLOW_S = 10
-"""How often somebody looks whether the job that another one waits for is still under way."""
 
 DEAD_LETTERS_KEPT = 1000
 
@@ -65,7 +60,10 @@ class Created:
 
 
 class Ledger:
-    """The records of the jobs on one broker; `steps` is where their steps are. Threads and greenlets may share it."""
+    """The records of the jobs on one broker; `steps` and `flights` are its other sides.
+
+    Threads and greenlets may share it.
+    """
 
     def __init__(
         self,
@@ -81,6 +79,7 @@ class Ledger:
         self._session_s = session_s
         self._bounds = bounds or SessionBounds()
         self.steps = StepLedger(client)
+        self.flights = FlightLedger(client, retention_s=retention_s)
         self._backlog = backlog or BacklogBounds()
         self._damages = Damages(client, retention_s=retention_s, publishing_s=PUBLISHING_S)
         self._create = script(client, "create")
@@ -88,9 +87,6 @@ class Ledger:
         self._finish = script(client, "finish")
         self._recall = script(client, "recall")
         self._release = script(client, "release")
-        self._lead = script(client, "lead")
-        self._alone = script(client, "alone")
-        self._followers = script(client, "followers")
 
     def create(
         self,
@@ -160,35 +156,7 @@ class Ledger:
                 keys=[*keys.of_session(session_id), *keys.of_steps()],
                 args=[keys.job(""), session_id, self._session_s, versions.LATEST],
             )
-        return _readable(reply) if reply else None
-
-    def lead(self, turn: JobSpec, flight: Flight) -> str:
-        """Have the job be the one that equal ones wait for, or wait for one that is; the other's id, or nothing."""
-        names = [keys.job(turn.job_id), keys.flight(flight.id), keys.followers(turn.job_id), *keys.of_steps()]
-        stamp = json.dumps(flight.stamp)
-        with broker_faults():
-            reply: str = self._lead(
-                keys=names,
-                args=[turn.job_id, keys.job(""), keys.FOLLOWERS, turn.priority, stamp, self._retention_s, FOLLOW_S],
-            )
-        return reply
-
-    def go_alone(self, job_id: str) -> None:
-        """Have a job that waited for an equal one run by itself; its messages are about to be published."""
-        with broker_faults():
-            self._alone(keys=[keys.job(job_id), *keys.of_steps()], args=[job_id])
-
-    def followers(self, job_id: str) -> list[JobSpec]:
-        """The open jobs that wait for this one's answer, but for those that only newer processes can read."""
-        with broker_faults():
-            flat = self._followers(keys=[keys.followers(job_id)], args=[keys.job(""), versions.LATEST])
-        found = (_readable(flat[at : at + 5]) for at in range(0, len(flat), 5))
-        return [spec for spec in found if spec is not None]
-
-    def disband(self, job_id: str) -> None:
-        """Nobody waits for the job any more."""
-        with broker_faults():
-            self._redis.delete(keys.followers(job_id))
+        return records.readable_spec(reply) if reply else None
 
     def mark_published(self, idempotency: Idempotency) -> None:
         """Note that the key's job needs no more messages: a replay only finds it."""
@@ -322,15 +290,6 @@ class Ledger:
             return False
         JOB_SECONDS.labels(status.value).observe(float(reply[2]))
         return True
-
-
-def _readable(parts: Sequence[str | None]) -> JobSpec | None:
-    """A spec with its past; None for one that cannot be read, whose job ends when somebody takes up its steps."""
-    try:
-        return records.spec_of(*parts)  # type: ignore[arg-type]
-    except (LookupError, TypeError, ValueError):
-        log.warning("a job's record cannot be read")
-        return None
 
 
 def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:

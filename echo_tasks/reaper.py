@@ -19,8 +19,9 @@ from echo_tasks import damage, keys, logs, recovery, tracing, versions
 from echo_tasks.connections import broker_faults
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import JobNotFound, RecordDamaged, RecordTooNew
+from echo_tasks.flights import FOLLOW_S
 from echo_tasks.leases import LEASE_S
-from echo_tasks.ledger import FOLLOW_S, PUBLISHING_S, Ledger
+from echo_tasks.ledger import PUBLISHING_S, Ledger
 from echo_tasks.messages import DeadLetter, JobError, JobStatus
 from echo_tasks.publishing import Publisher
 from echo_tasks.scripts import script

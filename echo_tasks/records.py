@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from echo_tasks import keys, versions
+from echo_tasks import keys, logs, versions
 from echo_tasks.messages import Job, JobError, JobResult, JobSpec, JobStatus, Past, Stamp, StepOutput
+
+log = logs.get(__name__)
 
 
 def spec_of(text: str, turns: str | None, gone: str | None, digest: str | None, memories: str | None) -> JobSpec:
     """A job's spec, which is fixed when it is accepted, with its past, which is when it is let go."""
     past = Past(turns=int(turns or 0), gone=int(gone or 0), digest=digest or "", memories=memories or "")
     return JobSpec.model_validate_json(text).model_copy(update={"past": past})
+
+
+def readable_spec(parts: Sequence[str | None]) -> JobSpec | None:
+    """`spec_of` its parts; None for one that cannot be read, whose job ends when somebody takes up its steps."""
+    try:
+        return spec_of(*parts)  # type: ignore[arg-type]
+    except (LookupError, TypeError, ValueError):
+        log.warning("a job's record cannot be read")
+        return None
 
 
 def whole_spec(record: Mapping[str, str]) -> JobSpec:

@@ -140,7 +140,7 @@ def test_those_who_follow_a_job_that_is_gone_go_on(yard: Yard) -> None:
     leader, answered = yard.accepted(), yard.accepted()
     for spec in (leader, answered):
         yard.ledger.release(spec.session_id)
-        yard.ledger.lead(spec, flight)
+        yard.ledger.flights.lead(spec, flight)
     assert yard.tracked() == {f"{leader.job_id}.memory", f"{answered.job_id}.dispatch"}
     yard.wait()
     yard.reap()
@@ -152,7 +152,7 @@ def test_those_who_follow_a_job_that_is_gone_go_on(yard: Yard) -> None:
     leader, runs = yard.accepted(), yard.accepted()
     for spec in (leader, runs):
         yard.ledger.release(spec.session_id)
-        yard.ledger.lead(spec, flight)
+        yard.ledger.flights.lead(spec, flight)
     yard.broker.delete(keys.job(leader.job_id))
     yard.take()
     yard.wait()

@@ -194,9 +194,9 @@ def test_a_newer_job_that_waits_for_an_equal_one_finds_out_by_itself(yard: Yard)
     leader, follower, newer = (yard.accepted() for _ in range(3))
     for spec in (leader, follower, newer):
         yard.ledger.release(spec.session_id)
-        yard.ledger.lead(spec, Flight("key", ()))
+        yard.ledger.flights.lead(spec, Flight("key", ()))
     made_newer(yard, newer.job_id)
-    assert [spec.job_id for spec in yard.ledger.followers(leader.job_id)] == [follower.job_id]
+    assert [spec.job_id for spec in yard.ledger.flights.followers(leader.job_id)] == [follower.job_id]
 
 
 def test_newer_letters_are_left_out_and_kept(yard: Yard) -> None:
