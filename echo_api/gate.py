@@ -64,7 +64,9 @@ def _caller(farm: Farm, need: Need) -> Caller:
 
 
 def _needs_key(settings: Settings) -> bool:
-    return exposure.needs_keys(settings) or (settings.api_keys == "auto" and not presented.is_local())
+    if exposure.needs_keys(settings):
+        return True
+    return settings.api_keys == "auto" and not presented.is_local(settings.cors_origins)
 
 
 def _holder(farm: Farm, text: str) -> Caller:

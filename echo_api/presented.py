@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from flask import request
 
@@ -28,15 +30,27 @@ def key() -> str | None:
     return shown.pop() if len(shown) == 1 else ""
 
 
-def is_local() -> bool:
-    """Whether it comes from this machine, and is not passed on from another: whoever does that says so in a header.
+def is_local(origins: Collection[str]) -> bool:
+    """Whether it is this machine's own: neither passed on from another, nor sent for a page that is from elsewhere.
 
-    A header that anybody may forge can only take the caller's freedom away here, never give it.
+    A browser tells a page's origin, and a page that has a name of its own lead here is told by `Host`; `origins` are those
+    whose pages are trusted. A header that anybody may forge can only take the caller's freedom away here, never give it.
     """
     if "Forwarded" in request.headers:
         return False
-    passed_on = request.headers.get("X-Real-IP", "127.0.0.1")
-    return all(is_loopback(address) for address in (request.remote_addr or "", passed_on, *request.access_route))
+    places = [request.remote_addr or "", request.headers.get("X-Real-IP", "127.0.0.1"), *request.access_route]
+    places.append(_host_of(f"//{request.host}"))
+    if (origin := request.headers.get("Origin")) is not None and origin not in origins:
+        places.append(_host_of(origin))
+    return all(is_loopback(place) for place in places)
+
+
+def _host_of(url: str) -> str:
+    """The host that a URL names; nothing where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def client() -> str:

@@ -224,6 +224,18 @@ def test_nobody_is_let_through_while_the_broker_is_away(keyring: Keyring) -> Non
         ({}, "127.0.0.1", "X-Real-IP: 203.0.113.9", 401),
         ({}, "127.0.0.1", "X-Real-IP: 127.0.0.1", 200),
         ({}, "127.0.0.1", "Forwarded: for=203.0.113.9", 401),
+        ({}, "127.0.0.1", "Host: 127.0.0.1:8000", 200),
+        ({}, "::1", "Host: [::1]:8000", 200),
+        ({}, "127.0.0.1", "Host: evil.example:8000", 401),
+        ({}, "127.0.0.1", "Host: localhost.evil.example", 401),
+        ({}, "127.0.0.1", "Host: 0.0.0.0:8000", 401),
+        ({}, "127.0.0.1", "Origin: http://localhost:3000", 200),
+        ({}, "127.0.0.1", "Origin: https://evil.example", 401),
+        ({}, "127.0.0.1", "Origin: null", 401),
+        ({}, "127.0.0.1", "Origin: http://[", 401),
+        ({"CORS_ORIGINS": "https://app.example"}, "127.0.0.1", "Origin: https://app.example", 200),
+        ({"CORS_ORIGINS": "https://app.example"}, "127.0.0.1", "Origin: https://evil.example", 401),
+        ({"CORS_ORIGINS": "*"}, "127.0.0.1", "Origin: https://evil.example", 401),
         ({"API_HOST": "localhost"}, "127.0.0.1", None, 200),
         ({"API_HOST": "0.0.0.0"}, "127.0.0.1", None, 401),
         ({"API_HOST": "::"}, "::1", None, 401),
@@ -233,7 +245,7 @@ def test_nobody_is_let_through_while_the_broker_is_away(keyring: Keyring) -> Non
     ],
 )
 def test_who_needs_a_key(own: str, settings: dict[str, str], address: str, forwarded: str | None, status: int) -> None:
-    """`auto`: this machine's own programs do not, where no other machine can be behind them."""
+    """`auto`: this machine's own programs do not, where no other machine can be behind them, nor another one's page."""
     name, _, value = (forwarded or "").rpartition(": ")
     headers = {name or "X-Forwarded-For": value} if forwarded else {}
     answer = app(own, **settings).get(
