@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from flask import g
@@ -27,11 +28,12 @@ class Caller:
     scopes: tuple[Scope, ...] = SCOPES
     bounds: Bounds = UNBOUND
     shown: Credential | None = None
+    shown_ends_in_s: float = math.inf
 
     @classmethod
-    def of(cls, grant: Grant, shown: Credential) -> Caller:
-        """The holder of a key."""
-        return cls(grant.key_id, grant.owner, grant.scopes, grant.bounds, shown)
+    def of(cls, grant: Grant, shown: Credential, ends_in_s: float) -> Caller:
+        """The holder of a key; `ends_in_s` from now what he has shown is over by itself."""
+        return cls(grant.key_id, grant.owner, grant.scopes, grant.bounds, shown, ends_in_s)
 
     def may(self, scope: Scope) -> bool:
         """Whether his key is good for that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 
 import structlog
 from flask import g, request
@@ -45,7 +46,7 @@ def _admit(need: Need) -> None:
     """Set who the caller is. Raises RequestProblem: 401, 403, 429."""
     seen = farm().wakeups.key_changes
     g.caller = _caller(farm(), need)
-    g.permit = Permit(g.caller, farm().keyring, farm().wakeups, seen)
+    g.permit = Permit(g.caller, farm().keyring, farm().wakeups, seen, time.monotonic() + g.caller.shown_ends_in_s)
     if need.scope is not None and not g.caller.may(need.scope):
         raise RequestProblem(403, f"the key is not good for this: it needs the scope {need.scope!r}")
 
@@ -79,7 +80,7 @@ def _holder(farm: Farm, text: str) -> Caller:
         raise unauthenticated(_STANDINGS[admission.standing], is_wrong=True)
     structlog.contextvars.bind_contextvars(key_id=shown.key_id)
     tracing.active().set({"echo.key_id": shown.key_id})
-    return Caller.of(admission.grant, shown)
+    return Caller.of(admission.grant, shown, admission.ends_in_s)
 
 
 def _admission(farm: Farm, shown: Credential | None) -> Admission:

@@ -33,8 +33,8 @@ def key() -> str | None:
 def is_local(origins: Collection[str]) -> bool:
     """Whether it is this machine's own: neither passed on from another, nor sent for a page that is from elsewhere.
 
-    A browser tells a page's origin, and a page that has a name of its own lead here is told by `Host`; `origins` are those
-    whose pages are trusted. A header that anybody may forge can only take the caller's freedom away here, never give it.
+    A browser tells a page's origin, and a page that has a name of its own lead here is told by `Host`; `origins` are
+    those whose pages are trusted. A header that anybody may forge can only take freedom away here, never give it.
     """
     if "Forwarded" in request.headers:
         return False

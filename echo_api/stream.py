@@ -54,7 +54,7 @@ def _frames(farm: Farm, job_id: str, after: str, permit: Permit) -> Iterator[str
                     continue
                 if not page and not woken and nothing_to_come(farm, job_id, after):
                     return
-                woken = grown.wait(HEARTBEAT_S)
+                woken = grown.wait(min(HEARTBEAT_S, permit.left_s))
                 if not woken:
                     yield ": waiting\n\n"
     except (BrokerUnavailable, JobNotFound) as error:

@@ -25,5 +25,5 @@ def for_end(farm: Farm, job_id: str, wait_s: float, permit: Permit) -> Job:
             left = deadline - time.monotonic()
             if job.status.ended or left <= 0:
                 return job
-            ended.wait(min(left, _RECHECK_S))
+            ended.wait(min(left, _RECHECK_S, permit.left_s))
             ended.clear()

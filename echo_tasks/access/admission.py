@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,8 +36,12 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """How a key stands, its grant unless it is unknown, and the rate; None where there is no limit."""
+    """How a key stands, its grant if it is good, and the rate; None where there is no limit.
+
+    `ends_in_s`: until what was shown is over by itself; infinite for most.
+    """
 
     standing: Standing
     grant: Grant | None
     rate: Rate | None
+    ends_in_s: float = math.inf

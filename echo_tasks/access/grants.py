@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal, get_args
 
@@ -56,6 +57,11 @@ class Grant(Stored):
     def may(self, scope: Scope) -> bool:
         """Whether the key is good for that."""
         return scope in self.scopes or "admin" in self.scopes
+
+    def ends_at(self, *, is_old: bool) -> float:
+        """When the secret is over by itself, or the one before it; infinite for one that is not."""
+        over = (self.expires_at, self.old_until if is_old else None)
+        return min((moment for moment in over if moment is not None), default=math.inf)
 
 
 _TIMES = ("created_at", "expires_at", "last_used_at", "rotated_at", "old_until", "revoked_at")

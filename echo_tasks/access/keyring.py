@@ -103,9 +103,10 @@ class Keyring:
         """How a key stands, and its rate; one that is not good, or is none, counts for the address."""
         return self._asked(shown, address, per_minute, counted="1")
 
-    def is_good(self, shown: Credential) -> bool:
-        """Whether the key that was good is so still; it counts for no rate."""
-        return self._asked(shown, "", 0, counted="").standing == "good"
+    def good_for_s(self, shown: Credential) -> float:
+        """How much longer the key that was good is so, unless something is done to it; it counts for no rate."""
+        admission = self._asked(shown, "", 0, counted="")
+        return admission.ends_in_s if admission.grant else 0.0
 
     def _asked(self, shown: Credential | None, address: str, per_minute: int, *, counted: str) -> Admission:
         key_id, digest = (shown.key_id, shown.digest) if shown else ("", "")
@@ -122,5 +123,9 @@ class Keyring:
             next_in_s=float(next_in_s),
             at=float(at),
         )
-        known = grant(key_id, dict(zip(flat[::2], flat[1::2], strict=True))) if standing == "good" else None
-        return Admission(standing, known, rate if limit else None)
+        if standing != "good":
+            return Admission(standing, None, rate if limit else None)
+        record = dict(zip(flat[::2], flat[1::2], strict=True))
+        known = grant(key_id, record)
+        ends_in_s = known.ends_at(is_old=record["digest"] != digest) - rate.at
+        return Admission(standing, known, rate if limit else None, ends_in_s)

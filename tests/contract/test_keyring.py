@@ -82,13 +82,13 @@ def test_only_who_has_the_secret_is_told_how_his_key_stands(keyring: Keyring, br
     key = a_key(keyring, expires_in_s=60)
     wrong = Credential(key.key_id, credentials.digest("x" * 43))
     assert [asked(keyring, one).standing for one in (key, wrong, None)] == ["good", "unknown", "unknown"]
-    assert keyring.is_good(key)
+    assert keyring.good_for_s(key) == pytest.approx(60, abs=5)
     broker.hset(keys.access(key.key_id), "expires_at", "1")
     assert [asked(keyring, one).standing for one in (key, wrong)] == ["expired", "unknown"]
     keyring.revoke(key.key_id)
     assert [asked(keyring, one).standing for one in (key, wrong)] == ["revoked", "unknown"]
     assert asked(keyring, key).grant is None
-    assert not keyring.is_good(key)
+    assert not keyring.good_for_s(key)
     with pytest.raises(KeyNotFound):
         keyring.rotate(key.key_id, 60)
     with pytest.raises(KeyNotFound):
@@ -96,8 +96,9 @@ def test_only_who_has_the_secret_is_told_how_his_key_stands(keyring: Keyring, br
 
 
 def test_a_rotated_key_has_two_secrets_for_a_while(keyring: Keyring, broker: redis.Redis) -> None:
-    """The one before the last, and no older one."""
+    """The one before the last, and no older one; it ends by itself."""
     text = keyring.make(Request("somebody", ("read",)))
+    assert keyring.good_for_s(shown(text)) == math.inf
     first = shown(text)
     second = shown(keyring.rotate(first.key_id, 60))
     assert [asked(keyring, one).standing for one in (first, second)] == ["good", "good"]

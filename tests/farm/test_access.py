@@ -159,6 +159,25 @@ def test_a_revoked_key_is_cut_off_in_every_process(guarded: Site) -> None:
         assert guarded.request("DELETE", f"/api/jobs/{open_job}", headers=bearer(ADMIN_KEY)).status == 200
 
 
+def test_what_is_over_by_itself_ends_what_lasts(guarded: Site) -> None:
+    """A key that expires, and the secret before a rotation, while a long job runs."""
+    port = guarded.env["API_PORT"]
+    rotated, expiring = made(guarded, "twice"), made(guarded, "soon", "--expires-days", str(15 / 86400))
+    jobs = {key: submit(guarded, key, options=LONG).json["links"]["self"] for key in (expiring, rotated)}
+    streams = [Stream(port, f"{job}/events", key) for key, job in jobs.items()]
+    waiting = Stream(port, "/api/jobs", expiring, body={"input_text": "Hello.", "options": LONG}, wait_s=60)
+    for stream in streams:
+        until(lambda stream=stream: b"event: status" in stream.heard, "events come")
+    assert not any(stream.ended.is_set() for stream in (*streams, waiting))
+    note(guarded, command(guarded, "rotate", key_id(rotated), "--grace", "2").stdout.strip())
+    for stream in (*streams, waiting):
+        assert stream.ended.wait(40)
+    assert not any(b"event: result" in stream.heard for stream in streams)
+    assert b" 401 " in waiting.heard.split(b"\r\n")[0]
+    for job_id in redis.Redis.from_url(guarded.broker_url, decode_responses=True).zrange(keys.OPEN_JOBS, 0, -1):
+        guarded.request("DELETE", f"/api/jobs/{job_id}", headers=bearer(ADMIN_KEY))
+
+
 def test_a_key_is_rotated_under_load_and_no_request_fails(guarded: Site) -> None:
     """Clients change over one by one; when the grace is over, the old secret is good for nothing."""
     old = made(guarded, "busy", "--requests-per-minute", "1000000")
