@@ -276,7 +276,11 @@ class RequestRejected(GenerationError):
 
 
 class DeadlineExceeded(GenerationError):
-    """The time that the request had is over."""
+    """The time that the request had is over; `tokens` had been read and generated for it."""
+
+    def __init__(self, tokens: int = 0) -> None:
+        super().__init__("the time for this request is over")
+        self.tokens = tokens
 
 
 class EngineFull(GenerationError):

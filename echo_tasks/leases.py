@@ -76,6 +76,7 @@ class StepLedger:
         self._record = script(client, "record")
         self._renew = script(client, "renew")
         self._handback = script(client, "handback")
+        self._charge = script(client, "charge")
 
     def claim(self, job_id: str, step: str, node: str = "") -> Claim | NothingToDo:
         """Take up a step: the job's first claim starts it. What has ended, is recorded or is held is not run again.
@@ -148,6 +149,12 @@ class StepLedger:
             pipe.hdel(keys.job(job_id), field)
             how: str | None = pipe.execute()[0]
         return how
+
+    def charge(self, lease: Lease, tokens: int) -> None:
+        """Charge the job's owner for a step that came to nothing, since the job had ended; once a step."""
+        if tokens:
+            with broker_faults():
+                self._charge(keys=[keys.job(lease.job_id)], args=[lease.step, tokens])
 
     def _give_up(self, lease: Lease, delay_s: str) -> bool:
         with broker_faults():

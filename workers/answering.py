@@ -37,7 +37,11 @@ class TryAgain(Exception):
 
 
 class OutOfTime(Exception):
-    """The time that the job has is over."""
+    """The time that the job has is over; `tokens` had been read and generated for the step."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.tokens = tokens
 
 
 class Answering:
@@ -76,7 +80,7 @@ class Answering:
             raise
         except Exception as error:
             if isinstance(error, DeadlineExceeded) and time.monotonic() >= claim.deadline:
-                raise OutOfTime from error
+                raise OutOfTime(error.tokens) from error
             log.error("step failed", exc_info=not isinstance(error, GenerationError), error=str(error))
             failed = self._failed(str(error) or repr(error), started, rejected=isinstance(error, RequestRejected))
             if isinstance(error, GenerationError) and error.may_pass:
@@ -96,7 +100,7 @@ class Answering:
             generation = self._generate(request)
         if generation.finish_reason == "cancelled":
             log.info("step cancelled", tokens=len(generation.tokens))
-            return self._failed("cancelled", started, cancelled=True)
+            return self._failed("cancelled", started, cancelled=True, usage=_usage(generation))
         fields = {**membrane.fields(spec, generation), **prompt.fields}
         return self._output(generation, fields, started)
 
@@ -126,11 +130,7 @@ class Answering:
                 "state_tier": generation.cached_in,
                 "state_tokens": generation.cached_tokens,
             },
-            usage=Usage(
-                prompt_tokens=generation.prompt_tokens,
-                cached_tokens=generation.cached_tokens,
-                completion_tokens=len(generation.tokens),
-            ),
+            usage=_usage(generation),
             node=self._node,
             elapsed_ms=ms_since(started),
         )
@@ -139,9 +139,23 @@ class Answering:
         """What the step may recall of its session, beside the turns."""
         return self._memories.of([spec.session_id]) if step == "memory" and spec.past.memories else []
 
-    def _failed(self, reason: str, started: float, *, rejected: bool = False, cancelled: bool = False) -> StepOutput:
-        elapsed_ms = ms_since(started)
-        return StepOutput(error=reason, rejected=rejected, cancelled=cancelled, node=self._node, elapsed_ms=elapsed_ms)
+    def _failed(
+        self,
+        reason: str,
+        started: float,
+        *,
+        rejected: bool = False,
+        cancelled: bool = False,
+        usage: Usage = Usage(),  # noqa: B008 - frozen
+    ) -> StepOutput:
+        return StepOutput(
+            error=reason,
+            rejected=rejected,
+            cancelled=cancelled,
+            usage=usage,
+            node=self._node,
+            elapsed_ms=ms_since(started),
+        )
 
     def _fitting(self, prompts: Sequence[Prompt]) -> Prompt:
         """The first of the prompts, which get shorter, that the engine takes; the last one for its refusal."""
@@ -151,6 +165,14 @@ class Answering:
 def ms_since(started: float) -> float:
     """Milliseconds since a moment of `time.monotonic`, to a tenth."""
     return round(1000 * (time.monotonic() - started), 1)
+
+
+def _usage(generation: Generation) -> Usage:
+    return Usage(
+        prompt_tokens=generation.prompt_tokens,
+        cached_tokens=generation.cached_tokens,
+        completion_tokens=len(generation.tokens),
+    )
 
 
 def _request(

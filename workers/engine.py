@@ -229,7 +229,7 @@ class Engine:
             sequence.finish()
         else:
             metering.ended(sequence, "deadline")
-            sequence.future.set_exception(DeadlineExceeded("the time for this request is over"))
+            sequence.future.set_exception(DeadlineExceeded(sequence.read + len(sequence.tokens)))
 
     def _finish(self, sequence: Sequence) -> None:
         state = self._model.slots.copy(sequence.slot) if sequence.request.keep else None

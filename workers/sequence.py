@@ -98,9 +98,10 @@ class GenerationRequest:
 class Generation:
     """The engine's answer. `mean_logprob` is over the chosen tokens, by the model's own distribution.
 
-    `cached_tokens` are those of the prompt whose state was known, and `cached_in` is the tier that had it, or `engine`
-    if that was another sequence's. `state`, where it was asked for and the answer was not cancelled, has seen the
-    prompt and the text, and nothing of a stop string or the end of the text.
+    `prompt_tokens` are those of the prompt that were read: all, unless it was cancelled. `cached_tokens` are those of
+    them whose state was known, and `cached_in` is the tier that had it, or `engine` if that was another sequence's.
+    `state`, where it was asked for and the answer was not cancelled, has seen the prompt and the text, and nothing of a
+    stop string or the end of the text.
     """
 
     text: str
@@ -172,6 +173,11 @@ class Sequence:
         return tuple(self.known[start : self.fed])
 
     @property
+    def read(self) -> int:
+        """How many tokens of the prompt have been read, or were known."""
+        return self.prompt_tokens if self.tokens else self.cached_tokens + self.fed
+
+    @property
     def unfed(self) -> int:
         """How many of the known tokens are still to be fed."""
         return len(self.known) - self.fed
@@ -220,7 +226,7 @@ class Sequence:
                 text="".join(self.text),
                 tokens=tuple(self.tokens),
                 finish_reason=self.ending or "cancelled",
-                prompt_tokens=self.prompt_tokens,
+                prompt_tokens=self.read,
                 cached_tokens=self.cached_tokens,
                 mean_logprob=self.logprob / max(1, len(self.tokens)),
                 queue_s=(self.admitted_at or now) - self.submitted_at,

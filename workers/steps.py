@@ -154,7 +154,8 @@ class Steps:
             log.info("step postponed", delay_s=round(delay_s, 1), faults=claim.faults + 1, error=str(fault))
             is_held = self._ledger.steps.postpone(claim.lease, delay_s)
             return Outcome.POSTPONED if is_held else self._end_of(claim.lease.job_id, claim.lease.step)
-        except OutOfTime:
+        except OutOfTime as over:
+            self._ledger.steps.charge(claim.lease, over.tokens)
             outcome = self._fail(claim, recovery.overdue(claim.spec.timeout_s), Outcome.OVERDUE)
             self._settle(claim.spec.job_id)
             return outcome
@@ -164,7 +165,10 @@ class Steps:
         recorded = self._ledger.steps.record(claim.lease, output)
         if recorded.is_last:
             self._publisher.publish(spec.job_id, [keys.INTEGRATION], spec.priority, spec.session_id)
-        return Outcome.of(output) if recorded.is_kept else self._end_of(spec.job_id, claim.lease.step)
+        if recorded.is_kept:
+            return Outcome.of(output)
+        self._ledger.steps.charge(claim.lease, output.usage.tokens)
+        return self._end_of(spec.job_id, claim.lease.step)
 
     def _integrate(self, claim: Claim) -> Outcome:
         outcome = self._end(claim)
@@ -198,6 +202,7 @@ class Steps:
         started = time.monotonic()
         output = self._answer(claim, outputs)
         if output.error is not None:
+            self._ledger.steps.charge(lease, output.usage.tokens)
             error = JobError(reason=f"integration failed: {output.error}", rejected=output.rejected, membranes=failed)
             return self._fail(claim, error, Outcome.REJECTED if output.rejected else Outcome.FAILED)
         elapsed_ms = 1000 * claim.running_s + ms_since(started)
@@ -215,6 +220,7 @@ class Steps:
             self._answers.keep(spec, result, claim.stamp)
         if not self._ledger.succeed(spec, result, lease):
             log.info("job had ended")
+            self._ledger.steps.charge(lease, output.usage.tokens)
             return self._ended_before(claim, Outcome.SUCCEEDED)
         self._read_ahead(spec, result)
         log.info("job answered", elapsed_ms=round(elapsed_ms), **result.usage.model_dump())

@@ -1,7 +1,7 @@
 """How many jobs and sessions an owner may have, and what whoever asks for one more is told.
 
-Days are UTC's, by the broker's clock. Tokens are those read and generated for jobs that have ended: the job with which
-the day's are spent is still answered, and the next one is refused.
+Days are UTC's, by the broker's clock. Tokens are those read and generated for jobs that have ended, answered or not:
+the job with which the day's are spent is still answered, and the next one is refused.
 """
 
 from __future__ import annotations

@@ -29,11 +29,7 @@ if ARGV[14] ~= '' then
     redis.call('HDEL', KEYS[19], redis.call('ZPOPMIN', KEYS[18])[1])
   end
 end
-local spent = redis.call('HGET', KEYS[1], 'spent')
-if spent and ARGV[3] == 'result' then
-  local usage = cjson.decode(ARGV[4]).usage or {}
-  spend_today(spent, at, 'tokens', (usage.prompt_tokens or 0) + (usage.completion_tokens or 0))
-end
+if ARGV[3] == 'result' then charge(KEYS[1], at, tokens_of(ARGV[4])) end
 local reply = {'1', ARGV[2], string.format('%.6f', tonumber(at) - tonumber(known[4] or at))}
 if redis.call('EXISTS', s.record) == 0 then return reply end
 

@@ -20,6 +20,20 @@ local function spend_today(spent, at, what, amount)
   redis.call('HINCRBY', spent, what, amount)
 end
 
+-- The tokens that a step's output, or an answer, says it took; none where it cannot be read.
+local function tokens_of(text)
+  local is_json, told = pcall(cjson.decode, text)
+  local usage = is_json and type(told) == 'table' and told.usage
+  if type(usage) ~= 'table' then return 0 end
+  return (tonumber(usage.prompt_tokens) or 0) + (tonumber(usage.completion_tokens) or 0)
+end
+
+-- Charge a job's owner, if it has one, for tokens that were read and generated for it.
+local function charge(record, at, tokens)
+  local spent = redis.call('HGET', record, 'spent')
+  if spent and tokens > 0 then spend_today(spent, at, 'tokens', tokens) end
+end
+
 -- How many open jobs an owner has. Those that a process ended which knows of no owners are looked for only at the bound.
 local function open_jobs_of(open, owner, most)
   local own = open .. ':of:' .. owner

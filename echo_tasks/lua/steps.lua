@@ -127,11 +127,20 @@ local function end_steps(w, record, job, status, own)
   end_one('integration')
 end
 
+-- Charge a job's owner for what its membranes have left behind, which goes into no answer.
+local function charge_outputs(record, at)
+  each_membrane(record, function(step)
+    local output = redis.call('HGET', record, 'output:' .. step)
+    if output then charge(record, at, tokens_of(output)) end
+  end)
+end
+
 -- End an open job, by whoever holds its step `own`, or by another (''): its record, its idempotency key and its events
 -- live `retention` seconds more.
 local function close(w, record, open, events, job, status, retention, own)
   local at = now()
   end_steps(w, record, job, status, own)
+  if status ~= 'succeeded' then charge_outputs(record, at) end
   count(w, 'jobs:' .. status)
   redis.call('HSET', record, 'status', status, 'finished_at', at)
   leave(record, open, job)

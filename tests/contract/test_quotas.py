@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import redis
@@ -12,8 +14,9 @@ from yard import Yard
 from echo_tasks import keys
 from echo_tasks.access.quotas import Account
 from echo_tasks.errors import QuotaSpent
+from echo_tasks.leases import Claim
 from echo_tasks.ledger import Idempotency, Ledger
-from echo_tasks.messages import DeadLetter, JobError, JobResult, JobSpec, Usage
+from echo_tasks.messages import DeadLetter, JobError, JobResult, JobSpec, Lease, StepOutput, Usage
 from echo_tasks.sessions import Sessions
 
 
@@ -21,7 +24,7 @@ def account(**bounds: int) -> Account:
     return Account(uuid.uuid4().hex[:10], **bounds)
 
 
-def job(**fields: str) -> JobSpec:
+def job(**fields: Any) -> JobSpec:
     ids = {"job_id": uuid.uuid4().hex, "session_id": uuid.uuid4().hex}
     return JobSpec.model_validate(ids | {"input_text": "Hello.", "membranes": ["memory"]} | fields)
 
@@ -105,6 +108,36 @@ def test_a_days_tokens_are_those_of_answers(ledger: Ledger, broker: redis.Redis)
     assert broker.hget(keys.spent(mine.owner), "tokens") == "120"
     with pytest.raises(QuotaSpent, match="100 tokens a day"):
         ledger.create(job(), account=mine)
+
+
+def test_tokens_of_jobs_without_an_answer_count_too(ledger: Ledger, broker: redis.Redis) -> None:
+    """What its membranes have left, however it ended; and what a step had taken that ended with it, once."""
+    mine, sessions, output = (
+        account(),
+        Sessions(broker, retention_s=60, session_s=60),
+        StepOutput(usage=Usage(prompt_tokens=5)),
+    )
+    ends: list[Callable[[JobSpec], object]] = [
+        lambda spec: ledger.cancel(spec.job_id),
+        lambda spec: ledger.fail(spec, JobError(reason="of a test")),
+        lambda spec: sessions.delete(spec.session_id),
+    ]
+    for number, end in enumerate(ends, 1):
+        ledger.create(spec := job(membranes=["memory", "grammar"]), account=mine)
+        ledger.release(spec.session_id)
+        memory, grammar = (ledger.steps.claim(spec.job_id, step) for step in spec.membranes)
+        assert isinstance(memory, Claim)
+        assert isinstance(grammar, Claim)
+        ledger.steps.record(memory.lease, output)
+        end(spec)
+        assert not ledger.steps.record(grammar.lease, output).is_kept
+        for _ in range(2):
+            ledger.steps.charge(grammar.lease, 7)
+        assert broker.hget(keys.spent(mine.owner), "tokens") == str(12 * number)
+    ledger.create(spec := job())
+    ledger.steps.charge(Lease(spec.job_id, "memory", 1), 7)  # nobody's
+    ledger.steps.charge(Lease("0" * 32, "memory", 1), 7)  # gone
+    assert not broker.exists(keys.job("0" * 32))
 
 
 def test_live_sessions_are_counted_for_their_owner_alone(ledger: Ledger, broker: redis.Redis) -> None:

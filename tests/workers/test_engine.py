@@ -283,7 +283,7 @@ def test_a_waiting_request_can_be_cancelled(
     request.cancelled.set()
     gate.opened.set()
     answer = future.result(PATIENCE_S)
-    assert (answer.finish_reason, answer.tokens, answer.text) == ("cancelled", (), "")
+    assert (answer.finish_reason, answer.tokens, answer.prompt_tokens, answer.text) == ("cancelled", (), 0, "")
     assert tokenizer.encode("cancelled") not in [batch.tokens for batch in batches]
 
 
@@ -298,6 +298,7 @@ def test_a_prompt_can_be_cancelled_while_it_is_fed(model: RWKV7, start_engine: S
 
     answer = start_engine(Around(model, before)).submit(request).result(PATIENCE_S)
     assert (answer.finish_reason, answer.tokens, len(batches)) == ("cancelled", (), 1)
+    assert answer.prompt_tokens == sum(len(segment.tokens) for segment in batches[0].segments) < 600
 
 
 @pytest.mark.parametrize("prompt", ["", "天地" * 11])
@@ -389,8 +390,9 @@ def test_logits_that_are_no_numbers_cost_one_request(model: RWKV7, start_engine:
 def test_a_deadline_ends_a_running_answer(engine: Engine) -> None:
     """Past its deadline a request fails, at the next step."""
     request = GenerationRequest(PROMPT, ENDLESS, deadline=time.monotonic() + 0.3)
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded) as caught:
         engine.submit(request).result(PATIENCE_S)
+    assert caught.value.tokens > 0
     assert ask(engine).finish_reason == "length"
 
 
@@ -400,8 +402,9 @@ def test_a_deadline_ends_a_waiting_request(engine: Engine, gate: Gate) -> None:
     pieces: list[str] = []
     late = engine.submit(GenerationRequest(PROMPT, GREEDY, on_text=pieces.append, deadline=time.monotonic()))
     gate.opened.set()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded) as caught:
         late.result(PATIENCE_S)
+    assert caught.value.tokens == 0
     assert pieces == []
 
 

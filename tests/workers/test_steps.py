@@ -304,6 +304,31 @@ def test_an_answer_that_did_not_end_the_job_is_not_kept(bench: Bench) -> None:
     assert bench.kept(job_id) is None
 
 
+@pytest.mark.parametrize("step", ["memory", keys.INTEGRATION])
+def test_what_was_generated_in_vain_is_charged(bench: Bench, step: str) -> None:
+    """A step that ended with its job: its tokens, beside those of the membrane that had been recorded."""
+    job_id = bench.job(("memory",))
+    bench.broker.hset(keys.job(job_id), "spent", spent := keys.spent(uuid.uuid4().hex))
+    if step == keys.INTEGRATION:
+        bench.steps.run(job_id, "memory")
+    bench.engine.finish_reason = "cancelled"
+    bench.engine.before_answer = lambda: bench.ledger.cancel(job_id)
+    bench.steps.run(job_id, step)
+    assert bench.broker.hget(spent, "tokens") == ("8" if step == keys.INTEGRATION else "4")
+
+
+def test_what_was_generated_past_the_deadline_is_charged(bench: Bench) -> None:
+    """As the engine tells it."""
+    spec = _asking(uuid.uuid4().hex, timeout_s=5)
+    bench.accept(spec)
+    record, spent = keys.job(spec.job_id), keys.spent(uuid.uuid4().hex)
+    bench.broker.hset(record, "spent", spent)
+    bench.broker.hincrbyfloat(record, "deadline", -10)
+    bench.engine.error = DeadlineExceeded(9)
+    bench.steps.run(spec.job_id, "memory")
+    assert bench.broker.hget(spent, "tokens") == "9"
+
+
 def test_equal_jobs_have_one_generation(bench: Bench) -> None:
     """Those that come while one is under way wait for it, whoever asks; each ends with its answer, as its session's."""
     text = uuid.uuid4().hex
@@ -684,7 +709,7 @@ def test_a_step_that_runs_past_the_jobs_deadline_ends_the_job(bench: Bench) -> N
     spec = _asking("slow", timeout_s=5)
     bench.accept(spec)
     bench.broker.hincrbyfloat(keys.job(spec.job_id), "deadline", -10)
-    bench.engine.error = DeadlineExceeded("over")
+    bench.engine.error = DeadlineExceeded()
     bench.steps.run(spec.job_id, "memory")
     assert bench.engine.requests[0].deadline < time.monotonic()
     job = bench.ledger.read(spec.job_id)
