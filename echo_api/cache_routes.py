@@ -176,8 +176,10 @@ def _content(value: Any, field: str) -> bytes:
     most = farm().settings.max_value_size_bytes
     try:
         content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except ValueError as error:  # an unpaired surrogate, or what is no number
-        raise RequestProblem(422, f"no JSON value: {error}", field=field) from None
+    except UnicodeEncodeError:
+        raise RequestProblem(422, "no JSON value: an unpaired surrogate", field=field) from None
+    except ValueError:
+        raise RequestProblem(422, "no JSON value: a number that is not finite", field=field) from None
     except RecursionError:
         raise RequestProblem(422, f"nested more than {MOST_NESTED} deep", field=field) from None
     if nesting(content) > MOST_NESTED:

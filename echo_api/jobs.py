@@ -88,10 +88,13 @@ def read(path: JobPath) -> Any:
 def cancel(path: JobPath) -> Any:
     """Cancel a job.
 
-    One that has ended stays as it ended; a running one stops generating.
+    One that has ended stays as it ended; a running one stops generating. What it ended with is for keys that may read.
     """
     belongings.job(path.job_id)
-    return views.job(farm().intake.cancel(path.job_id))
+    cancelled = farm().intake.cancel(path.job_id)
+    if not caller().may("read"):
+        cancelled = cancelled.model_copy(update={"result": None, "error": None})
+    return views.job(cancelled)
 
 
 @api.get(

@@ -90,13 +90,18 @@ def idempotency_key() -> str | None:
 def last_event_id() -> str:
     """The id of the last event that the client has seen."""
     last = request.headers.get("Last-Event-ID", START)
-    if not is_event_id(last):
+    if last != START and not is_event_id(last):
         raise RequestProblem(422, "must be the id of an event of this stream", field="Last-Event-ID")
     return last
 
 
+_BEYOND_IDS = 2**64 - 1
+"""Of the broker's numbers the greatest; an event's are its time in milliseconds, and a small one."""
+
+
 def is_event_id(text: str) -> bool:
-    """Whether the broker takes it for the id of an event."""
-    return bool(re.fullmatch(r"\d{1,20}-\d{1,20}", text, re.ASCII)) and all(
-        int(part) < 2**64 for part in text.split("-")
-    )
+    """Whether it may be the id of an event, and others' before or after it: not the first of all, nor the last."""
+    if not re.fullmatch(r"\d{1,20}-\d{1,20}", text, re.ASCII):
+        return False
+    parts = [int(part) for part in text.split("-")]
+    return sum(parts) > 0 and max(parts) < _BEYOND_IDS

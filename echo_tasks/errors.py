@@ -115,10 +115,10 @@ class QuotaSpent(EchoError):
 
 
 class KeyNotFound(EchoError):
-    """There is no such API key."""
+    """There is no such API key, or none that is good."""
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(f"no API key {key_id}")
+        super().__init__(f"no API key {key_id} that is good")
         self.key_id = key_id
 
 

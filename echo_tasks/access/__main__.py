@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -18,14 +19,18 @@ from echo_tasks.settings import current
 
 DAY_S = 86400
 
+_MOST = 1_000_000_000
+"""Of whatever is counted; further than that there is no bound."""
+
+_MOST_DAYS = 36_500
+_LONGEST_NAME = 128
+
 
 def make(keyring: Keyring, chosen: argparse.Namespace) -> None:
     """Print a new key, which nobody can be told again."""
     given = {name: value for name in Bounds.model_fields if (value := getattr(chosen, name)) is not None}
     if given.get("priority", 1) > given.get("priority_most", 10):
         sys.exit("echo: --priority is above --priority-most")
-    if chosen.expires_days is not None and not chosen.expires_days > 0:
-        sys.exit("echo: --expires-days is to be above 0")
     expires_in_s = None if chosen.expires_days is None else math.ceil(chosen.expires_days * DAY_S)
     scopes = tuple(scope for scope in SCOPES if scope in (chosen.scopes or ("submit", "read")))
     print(keyring.make(Request(chosen.name, scopes, Bounds(**given), expires_in_s, chosen.owner)))
@@ -88,20 +93,41 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("show", help="print what is known of a key").add_argument("key_id", metavar="KEY_ID")
     rotating = commands.add_parser("rotate", help="give a key another secret, and print it: this once")
     rotating.add_argument("key_id", metavar="KEY_ID")
+    grace = _within(int, 0, _MOST_DAYS * DAY_S)
     rotating.add_argument(
-        "--grace", type=int, default=3600, metavar="S", help="seconds that the old one is good (3600)"
+        "--grace", type=grace, default=3600, metavar="S", help="seconds that the old one is good (3600)"
     )
     commands.add_parser("revoke", help="have a key be good for nothing").add_argument("key_id", metavar="KEY_ID")
     return parser
 
 
+def _within(kind: type[int] | type[float], least: float, most: int, *, above: bool = False) -> Callable[[str], float]:
+    """What reads an option's number, which is from `least`, or above it, to `most`."""
+
+    def read(text: str) -> float:
+        with suppress(ValueError):
+            number = kind(text)
+            if least <= number <= most and not (above and number == least):
+                return number
+        raise argparse.ArgumentTypeError(f"{text!r} is no number {'above' if above else 'from'} {least:g} to {most}")
+
+    return read
+
+
+def _name(text: str) -> str:
+    if not (text.strip() and text.isprintable() and len(text) <= _LONGEST_NAME):
+        raise argparse.ArgumentTypeError(f"a name has 1 to {_LONGEST_NAME} printable characters")
+    return text.strip()
+
+
 def _add_make(making: argparse.ArgumentParser) -> None:
-    making.add_argument("name", help="whose it is, for people to read")
+    making.add_argument("name", type=_name, help="whose it is, for people to read")
     making.add_argument(
         "--scope", action="append", choices=SCOPES, dest="scopes", help="several may be given (submit, read)"
     )
     making.add_argument("--owner", metavar="KEY_ID", help="a key with which it shares jobs, sessions and quotas")
-    making.add_argument("--expires-days", type=float, metavar="N", help="days that it is good (for ever)")
+    days = _within(float, 0, _MOST_DAYS, above=True)
+    making.add_argument("--expires-days", type=days, metavar="N", help="days that it is good (for ever)")
     for name, what in (
         ("priority", "of jobs that name none (1)"),
         ("priority-most", "highest that jobs may name (10)"),
@@ -111,7 +137,7 @@ def _add_make(making: argparse.ArgumentParser) -> None:
         ("sessions", "most sessions that it has named and that live (any)"),
         ("requests-per-minute", "most requests of a minute (REQUESTS_PER_MINUTE)"),
     ):
-        making.add_argument(f"--{name}", type=int, metavar="N", help=what)
+        making.add_argument(f"--{name}", type=_within(int, 1, _MOST), metavar="N", help=what)
 
 
 def _state(grant: Grant) -> str:

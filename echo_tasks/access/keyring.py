@@ -82,7 +82,7 @@ class Keyring:
     def rotate(self, key_id: str, grace_s: float) -> str:
         """Give a key another secret, and let the one before be good for `grace_s` seconds; the key's new text.
 
-        Raises KeyNotFound, for one that was revoked, too.
+        Raises KeyNotFound, for one that was revoked or has expired, too.
         """
         secret = credentials.new_secret()
         args = [credentials.digest(secret), grace_s, keys.ACCESS_CHANNEL, key_id]

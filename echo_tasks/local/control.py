@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
+from honcho.environ import parse_procfile
 
 from echo_tasks.local import dotenv, logfile, readiness, restarts, scale, update
 from echo_tasks.settings import Settings, current
@@ -110,7 +113,7 @@ def status(settings: Settings) -> int:
     """Print what runs, what is ready, and what was restarted; 0 when all is ready."""
     running = processes(settings)
     ready, checks = readiness.readiness(settings)
-    print(f"processes  {len(running)} of the farm in {_mark(settings)}")
+    print(f"processes  {len(running) or 'none'} of the farm in {_mark(settings)}")
     for name, detail in checks.items():
         print(f"{name:<10} {detail}")
     for line in scale.in_words(settings):
@@ -126,6 +129,10 @@ def status(settings: Settings) -> int:
 
 def logs(settings: Settings, process: str = "") -> int:
     """Print the end of the log, of one process if named, and follow it on a terminal."""
+    known = parse_procfile(Path("Procfile").read_text()).processes
+    if process and process not in known:
+        print(f"echo: no process {process}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
     log = logfile.path(settings)
     if not log.exists():
         print(f"There is no log yet: {log}")
@@ -193,6 +200,9 @@ _VERBS: dict[str, Callable[..., int]] = {
     "scale": scale.to,
 }
 
+_SHOWING = ("status", "logs")
+"""Verbs that only print."""
+
 _WORDS = {"logs": (1, 2), "scale": (2, 2)}
 """How many words the verbs take, themselves included, that take more than one."""
 
@@ -203,6 +213,8 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] not in _VERBS or not least <= len(arguments) <= most:
         print(f"usage: python -m echo_tasks.local.control {'|'.join(_VERBS)} [process | number]", file=sys.stderr)
         return 2
+    if arguments[0] in _SHOWING:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     dotenv.read()
     return _VERBS[arguments[0]](current(), *arguments[1:])
 

@@ -140,6 +140,7 @@ def _started(role: str, settings: Settings) -> subprocess.Popen[bytes]:
                 [f"{role}: port {port(role, settings)} is taken; set {role.upper()}_PORT to a free one"]
             )
         folder(role, settings).mkdir(parents=True, exist_ok=True)
+        folder(role, settings).chmod(0o700)  # all that was ever said is in there
         limits.raise_open_files()
         command = [program(settings), *arguments(role, settings)]
         return children.start(command, _SIGNALS, told=told(role, settings))

@@ -220,6 +220,16 @@ def test_keys_of_one_owner_share_jobs_and_sessions(client: FlaskClient, ann: Hol
     problem(eyes.delete(job["links"]["self"]), 403)
 
 
+def test_who_may_not_read_learns_no_answer_by_cancelling(client: FlaskClient, farm: Farm, ann: Holder) -> None:
+    """Only how the job stands."""
+    hands = holder(client, "submit", owner=ann.key_id)
+    job = ann.job()
+    answer(farm, job["job_id"], "A secret.")
+    told = hands.delete(job["links"]["self"])
+    assert (told.json["status"], told.json["result"]) == ("succeeded", None)
+    assert ann.delete(job["links"]["self"]).json["result"]["response_text"] == "A secret."
+
+
 def test_idempotency_keys_are_each_owners_own(ann: Holder, bob: Holder) -> None:
     """Another's replay makes another job, and tells nothing of the first."""
     headers, body = {"Idempotency-Key": "once"}, {"input_text": "Hello.", "session_id": "i"}

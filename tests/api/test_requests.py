@@ -126,7 +126,7 @@ def test_a_wrong_method_names_the_right_ones(client: FlaskClient) -> None:
     assert "POST" in answer.headers["Allow"]
 
 
-@pytest.mark.parametrize("last", ["x", "1", "1-", "-1", "1-2-3", f"{2**64}-0"])
+@pytest.mark.parametrize("last", ["x", "1", "1-", "-1", "1-2-3", f"{2**64}-0", f"{2**64 - 1}-{2**64 - 1}", "00-0"])
 def test_a_foreign_event_id_is_422(client: FlaskClient, last: str) -> None:
     """Last-Event-ID must be an id that this API gave."""
     job_id = client.post("/api/jobs", json={"input_text": "a"}).json["job_id"]

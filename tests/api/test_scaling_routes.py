@@ -114,7 +114,7 @@ def test_events_are_read_in_pages_with_their_inputs(client: FlaskClient, scaling
     assert {name: page[0][name] for name in counts} == counts
     rest = client.get(f"{EVENTS}?before={page[-1]['id']}").json["events"]
     assert [event["desired"] for event in rest] == [2]
-    for query in ("limit=0", "limit=1001", "before=yesterday"):
+    for query in ("limit=0", "limit=1001", "before=yesterday", "before=0-0"):
         problem(client.get(f"{EVENTS}?{query}"), 422)
 
 

@@ -84,6 +84,8 @@ def test_only_who_has_the_secret_is_told_how_his_key_stands(keyring: Keyring, br
     assert [asked(keyring, one).standing for one in (key, wrong, None)] == ["good", "unknown", "unknown"]
     assert keyring.good_for_s(key) == pytest.approx(60, abs=5)
     broker.hset(keys.access(key.key_id), "expires_at", "1")
+    with pytest.raises(KeyNotFound):
+        keyring.rotate(key.key_id, 60)
     assert [asked(keyring, one).standing for one in (key, wrong)] == ["expired", "unknown"]
     keyring.revoke(key.key_id)
     assert [asked(keyring, one).standing for one in (key, wrong)] == ["revoked", "unknown"]

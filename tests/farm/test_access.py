@@ -88,12 +88,23 @@ def test_the_command_line_makes_lists_and_revokes(guarded: Site) -> None:
         ["make", "x", "--owner", "aaaaaaaaaa"],
         ["make", "x", "--priority", "11"],
         ["make", "x", "--priority", "9", "--priority-most", "3"],
-        ["make", "x", "--expires-days", "0"],
     ):
         done = command(guarded, *words)
         assert done.returncode == 1, words
         (line,) = done.stderr.splitlines()
         assert line.startswith("echo: ")
+    for words in (
+        ["make", ""],
+        ["make", "two\nlines"],
+        ["make", "x", "--expires-days", "0"],
+        ["make", "x", "--expires-days", "1e9"],
+        ["make", "x", "--expires-days", "inf"],
+        ["make", "x", "--requests-per-minute", "99999999999999999999"],
+        ["rotate", key_id(key), "--grace", "-1"],
+    ):
+        done = command(guarded, *words)
+        assert (done.returncode, done.stdout) == (2, ""), words
+        assert "error: argument" in done.stderr
 
 
 def test_two_keys_talk_side_by_side(guarded: Site) -> None:

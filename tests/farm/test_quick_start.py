@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,17 @@ class Terminal:
         return subprocess.run(
             ["./quick-start.sh", *words], cwd=ROOT, env=self.env | env, capture_output=True, text=True, timeout=240
         )
+
+    def to_nobody(self, verb: str) -> tuple[int, str]:
+        """The status and the errors of a command whose reader has gone, as in `| head`."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", "echo_tasks.local.control", verb]
+        with os.fdopen(writer) as nobody:
+            done = subprocess.run(
+                command, cwd=ROOT, env=self.env, stdout=nobody, stderr=subprocess.PIPE, text=True, timeout=60
+            )
+        return done.returncode, done.stderr
 
     def left(self) -> list[psutil.Process]:
         """Processes of the farm that are still there, found by the folder in their environment."""
@@ -83,10 +95,16 @@ def test_start_a_job_status_logs_and_stop(terminal: Terminal) -> None:
     assert "instances  1 serving; 1 wanted" in status.stdout
     assert "worker.1   never restarted" in status.stdout
     assert terminal("scale", "11").returncode == 2
+    var = Path(terminal.env["ECHO_VAR"])
+    assert {stat.S_IMODE((var / role).stat().st_mode) for role in ("broker", "store")} == {0o700}
     worker_log = terminal("logs", "worker").stdout
     assert "job answered" in worker_log
     assert "echo-mini" in worker_log
     assert "api.1" not in worker_log
+    unknown = terminal("logs", "wroker")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "no process wroker; there are broker, store, api, worker" in unknown.stderr
+    assert terminal.to_nobody("logs") == terminal.to_nobody("status") == (-signal.SIGPIPE, "")
     scaled = terminal("scale", "2")
     assert scaled.returncode == 0, scaled.stdout + scaled.stderr
     assert "worker.2   never restarted" in terminal("status").stdout
