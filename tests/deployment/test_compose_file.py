@@ -105,3 +105,10 @@ def test_a_stop_leaves_time_for_what_runs() -> None:
     assert seconds(SERVICES["worker"]["stop_grace_period"]) >= grace + 30
     assert seconds(SERVICES["api"]["stop_grace_period"]) >= 2 * 10
     assert seconds(SERVICES["nginx"]["stop_grace_period"]) > 60
+
+
+def test_threads_do_not_go_by_the_machines_cores() -> None:
+    """What would start one for each, whatever its limits, is told how many: a large machine's are more than `pids`."""
+    assert int(environment(SERVICES["nginx"])["EDGE_WORKERS"]) <= 4
+    assert environment(SERVICES["controller"])["OPENBLAS_NUM_THREADS"] == "1"
+    assert SERVICES["engine"]["deploy"]["resources"]["limits"]["pids"] >= 128
