@@ -22,12 +22,19 @@ keep() {
   echo "made $folder/$1"
 }
 
+# The first name that .env, which Compose reads, has for EDGE_SERVER_NAME. Nothing in it is run.
+server_name() {
+  [ -f .env ] || return 0
+  line="^[[:space:]]*(export[[:space:]]+)?EDGE_SERVER_NAME=[\"']?([^\"'#[:space:]]*).*"
+  sed -nE "s/$line/\2/p" .env | tail -n 1
+}
+
 # A certificate of one's own, for EDGE_SERVER_NAME, that no browser knows: for a first look, and for tests.
 self_made() {
   command -v openssl >/dev/null || fail "there is no openssl to make a certificate: put yours at $folder/tls_cert and its key at $folder/tls_key"
-  name=${EDGE_SERVER_NAME:-localhost}
+  name=${EDGE_SERVER_NAME-$(server_name)} # the environment goes before the file
   name=${name%% *}
-  [ "$name" != _ ] || name=localhost
+  case $name in '' | _) name=localhost ;; esac
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 -subj "/CN=$name" \
     -addext "subjectAltName=DNS:$name,DNS:localhost,IP:127.0.0.1" \
     -keyout "$folder/.tls_key.made" -out "$folder/.tls_cert.made" 2>/dev/null || fail "openssl makes no certificate"

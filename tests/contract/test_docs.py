@@ -1,11 +1,15 @@
-"""What the README says of the tree is so."""
+"""What the README says of the tree is so, and what documents lead to is there."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
+import pytest
 from processes import ROOT
+
+from echo_tasks.registry import SERVICE
 
 PACKAGES = ("echo_tasks", "cache", "workers", "echo_api", "autoscale", "monitoring", "training", "bench")
 
@@ -40,6 +44,31 @@ def test_nothing_local_is_tracked() -> None:
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
     assert "pyproject.toml" in files
     assert not [name for name in files if name.startswith(("var/", ".venv/", ".env")) or "__pycache__" in name]
+
+
+DOCUMENTS = sorted(
+    ROOT / name
+    for name in subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    """Those to files, from where the document is."""
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text())
+    assert [link for link in links if "://" not in link and not (document.parent / link).exists()] == []
+
+
+def test_commands_name_what_there_is() -> None:
+    """The service that is scaled, the namespace before what is put there, the edge's own configuration."""
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    assert set(re.findall(r"/api/scaling/([\w-]+)/", text)) == {SERVICE}
+    reloads = re.findall(r"exec nginx (nginx .*reload)", text)
+    assert set(reloads) == {"nginx -p /tmp/edge -c nginx.conf -s reload"}
+    for before in text.split("k8s/secrets.sh | kubectl create")[:-1]:
+        assert "kubectl apply -f k8s/00-namespace.yaml" in before[-60:]
+    scaled = re.findall(r"kubectl (.*)scale deployment cognitive-service", text)
+    assert set(scaled) == {"-n deep-tree-echo "}
 
 
 def _pyproject() -> str:

@@ -16,6 +16,7 @@ BASE = ROOT / "docker-compose.yml"
 OVERRIDE = ROOT / "docker-compose.override.yml"
 AUTOSCALE = ROOT / "docker" / "autoscale.yaml"
 SWARM = ROOT / "docker" / "swarm.yaml"
+GPU = ROOT / "docker" / "gpu.yaml"
 
 _REPLACED = {"command", "entrypoint", "test"}
 """Lists that a later file replaces; of all others it adds to what is there."""

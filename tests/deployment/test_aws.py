@@ -43,6 +43,11 @@ def resources(kind: str) -> list[dict[str, Any]]:
     return [resource["Properties"] for resource in found if resource["Type"] == kind]
 
 
+def rules() -> dict[str, dict[str, Any]]:
+    """The listeners' rules, by the listener."""
+    return {it["ListenerArn"]["Ref"]: it for it in resources("AWS::ElasticLoadBalancingV2::ListenerRule")}
+
+
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("cfn-lint")), "--non-zero-exit-code", "warning", *map(str, files)]
     return subprocess.run(command, capture_output=True, text=True, timeout=100)
@@ -115,12 +120,30 @@ def test_the_edge_waits_longer_than_any_request_is_silent() -> None:
     """And passes our paths alone, without the metrics."""
     (edge,) = resources("AWS::ElasticLoadBalancingV2::LoadBalancer")
     attributes = {it["Key"]: it["Value"] for it in edge["LoadBalancerAttributes"]}
-    assert int(attributes["idle_timeout.timeout_seconds"]) > load({}).service_timeout
-    (rule,) = resources("AWS::ElasticLoadBalancingV2::ListenerRule")
+    idle_s = int(attributes["idle_timeout.timeout_seconds"])
+    assert idle_s > load({}).service_timeout
+    settings = {it["Name"]: it["Value"] for it in CONTAINERS["api"][1]["Environment"]}
+    assert load({"CLIENT_IDLE_S": settings["CLIENT_IDLE_S"]}).client_idle_s > idle_s  # the load balancer closes first
+    rule = rules()["Https"]
     patterns = rule["Conditions"][0]["PathPatternConfig"]["Values"]
     for pattern in patterns:
         assert any(route.startswith(pattern.removesuffix("*")) for route in known.paths("api"))
     assert not any("/metrics".startswith(pattern.removesuffix("*")) for pattern in patterns)
+
+
+def test_nothing_but_reading_is_sent_on_to_https() -> None:
+    """Whoever follows a 301 makes a GET of a POST."""
+    rule = rules()["Http"]
+    assert rule["Conditions"][0]["HttpRequestMethodConfig"]["Values"] == ["GET", "HEAD"]
+    assert [action["Type"] for action in rule["Actions"]] == ["redirect"]
+    (http,) = [it for it in resources("AWS::ElasticLoadBalancingV2::Listener") if int(it["Port"]) == 80]
+    assert http["DefaultActions"] == [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "403"}}]
+
+
+def test_what_ends_by_itself_comes_back() -> None:
+    """Its task ends with it, and is replaced; or it is started again alone."""
+    for _, container in CONTAINERS.values():
+        assert container["Essential"] in (True, "true") or container["RestartPolicy"]["Enabled"] in (True, "true")
 
 
 def test_workers_follow_our_metric() -> None:

@@ -9,7 +9,20 @@ import sys
 
 import known
 import pytest
-from compose_files import AUTOSCALE, BASE, OVERRIDE, SERVICES, SWARM, WHOLE, environment, needs_compose, read, seconds
+from compose_files import (
+    AUTOSCALE,
+    BASE,
+    GPU,
+    OVERRIDE,
+    SERVICES,
+    SWARM,
+    WHOLE,
+    environment,
+    merged,
+    needs_compose,
+    read,
+    seconds,
+)
 from processes import ROOT
 
 NETWORKS = {
@@ -32,7 +45,7 @@ NETWORKS = {
 
 def test_they_are_as_the_specification_says() -> None:
     """By its schema, offline."""
-    files = [BASE, OVERRIDE, AUTOSCALE, SWARM]
+    files = [BASE, OVERRIDE, AUTOSCALE, SWARM, GPU]
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -105,3 +118,21 @@ def test_a_stop_leaves_time_for_what_runs() -> None:
     assert seconds(SERVICES["worker"]["stop_grace_period"]) >= grace + 30
     assert seconds(SERVICES["api"]["stop_grace_period"]) >= 2 * 10
     assert seconds(SERVICES["nginx"]["stop_grace_period"]) > 60
+
+
+def test_threads_do_not_go_by_the_machines_cores() -> None:
+    """What would start one for each, whatever its limits, is told how many: a large machine's are more than `pids`."""
+    assert int(environment(SERVICES["nginx"])["EDGE_WORKERS"]) <= 4
+    assert environment(SERVICES["controller"])["OPENBLAS_NUM_THREADS"] == "1"
+    assert SERVICES["engine"]["deploy"]["resources"]["limits"]["pids"] >= 128
+
+
+def test_workers_are_given_a_gpu_where_it_is_asked_for() -> None:
+    """By a file of its own: more memory, the same bounds of all else, and a setting that has them refuse a CPU."""
+    worker = merged(BASE, OVERRIDE, GPU)["services"]["worker"]
+    (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    limits = SERVICES["worker"]["deploy"]["resources"]["limits"]
+    assert worker["deploy"]["resources"]["limits"] == limits | {"memory": "8G"}
+    assert known.is_allowed("ECHO_DEVICE", environment(worker)["ECHO_DEVICE"])
+    assert "devices" not in str(SERVICES["worker"]["deploy"])

@@ -80,6 +80,29 @@ def test_the_first_start_makes_secrets_and_a_certificate(terminal: Terminal) -> 
 
 
 @needs_openssl
+@pytest.mark.parametrize(
+    ("line", "env", "name"),
+    [
+        ("EDGE_SERVER_NAME=echo.example.org www.example.org", {}, "echo.example.org"),
+        ("export EDGE_SERVER_NAME='echo.example.org' # ours", {}, "echo.example.org"),
+        ("EDGE_SERVER_NAME=one.example.org\nEDGE_SERVER_NAME=two.example.org", {}, "two.example.org"),
+        ("EDGE_SERVER_NAME=echo.example.org", {"EDGE_SERVER_NAME": "mine.example.org"}, "mine.example.org"),
+        ("#EDGE_SERVER_NAME=echo.example.org\nEDGE_SERVER_NAME=_", {}, "localhost"),
+        ("EDGE_SERVER_NAME=`touch${IFS}run`", {}, "`touch${IFS}run`"),
+    ],
+)
+def test_the_certificate_is_for_the_name_that_compose_reads(
+    terminal: Terminal, line: str, env: dict[str, str], name: str
+) -> None:
+    """A line of .env, behind the environment; nothing of it is run."""
+    (terminal.folder / ".env").write_text(f"{line}\nHTTPS_PORT=8443\n")
+    assert terminal("start", "--docker", EDGE="8443", **env).returncode == 0
+    words = ["openssl", "x509", "-in", str(terminal.secrets / "tls_cert"), "-noout", "-subject", "-nameopt", "RFC2253"]
+    assert subprocess.run(words, capture_output=True, text=True).stdout.strip() == f"subject=CN={name}"
+    assert not (terminal.folder / "run").exists()
+
+
+@needs_openssl
 def test_secrets_that_are_there_are_kept(terminal: Terminal) -> None:
     """One's own password and certificate; a certificate without its key is told."""
     terminal.secrets.mkdir()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import known
@@ -15,6 +17,9 @@ import pytest
 import schemas
 import yaml
 from processes import ROOT
+
+from echo_api.proxies import TrustedProxies
+from echo_tasks.settings import load
 
 FOLDER = ROOT / "clouds" / "google"
 DOCUMENTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))}
@@ -27,7 +32,18 @@ DESCRIBED = json.loads((files("googleapiclient") / "discovery_cache" / "document
     "schemas"
 ]
 
-NAMES = ("PROJECT", "REGION", "NETWORK", "SUBNETWORK", "BROKER_HOST", "STORE_HOST")
+NAMES = ("PROJECT", "REGION", "NETWORK", "SUBNETWORK", "BROKER_HOST", "STORE_HOST", "EDGE_ADDRESS")
+EDGE_ADDRESS = "198.51.100.7"
+RECIPE = (FOLDER / "README.md").read_text()
+
+GCLOUD = r"""#!/bin/sh
+case "$1 $3" in
+  "memorystore get-certificate-authority")
+    printf '{"managedServerCa":{"caCerts":[{"certificates":["of %s\\n","its second\\n"]}]}}' "$4" ;;
+  "secrets memorystore-ca") grep . >"$TOLD" ;;
+esac
+"""
+"""A gcloud that has certificates, each with the end of its line, and takes a secret."""
 
 LEFT_OUT = re.compile("Not supported (by|in) Cloud Run", re.I)
 
@@ -85,7 +101,7 @@ def test_containers_are_our_images_settings_and_ports(name: str) -> None:
         if setting["value"].startswith("/secrets/"):
             assert setting["value"] in mounted
         else:
-            assert known.is_allowed(setting["name"], setting["value"])
+            assert known.is_allowed(setting["name"], setting["value"].replace("EDGE_ADDRESS", EDGE_ADDRESS))
     for kind in {"startupProbe", "livenessProbe"} & set(container):
         assert container[kind]["httpGet"]["port"] == known.PORTS[name]
         assert container[kind]["httpGet"]["path"] in known.paths(name)
@@ -126,10 +142,31 @@ def test_nobody_but_the_operator_sets_the_number_of_workers() -> None:
         assert DOCUMENTS[name]["metadata"]["annotations"]["run.googleapis.com/scalingMode"] == "manual"
 
 
+def test_clients_are_known_behind_the_load_balancer() -> None:
+    """It writes its own address behind the client's; what a client says of itself stands before that."""
+    given = {it["name"]: it["value"] for it in CONTAINERS["api"][1]["env"]}["TRUSTED_PROXIES"]
+    networks = load({"TRUSTED_PROXIES": given.replace("EDGE_ADDRESS", EDGE_ADDRESS)}).trusted_proxies
+    asked = {"REMOTE_ADDR": "169.254.8.129", "HTTP_X_FORWARDED_FOR": f"10.9.9.9,203.0.113.9,{EDGE_ADDRESS}"}
+    TrustedProxies(lambda environ, start: [environ["REMOTE_ADDR"].encode()], networks)(asked, lambda *_: None)
+    assert asked["REMOTE_ADDR"] == "203.0.113.9"
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="there is no jq")
+def test_the_recipe_has_both_servers_trusted(tmp_path: Path) -> None:
+    """By one secret, with every certificate of either's authority in it."""
+    command = re.search(r"^for server in broker store; do .+?--data-file=-$", RECIPE, re.M | re.S)
+    assert command
+    (tmp_path / "gcloud").write_text(GCLOUD)
+    (tmp_path / "gcloud").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "REGION": "here", "TOLD": str(tmp_path / "told")}
+    subprocess.run(["bash", "-ec", command[0]], env=env, check=True)
+    told = (tmp_path / "told").read_text().splitlines()
+    assert told == ["of broker", "its second", "of store", "its second"]
+
+
 def test_the_recipe_puts_the_sites_names_in() -> None:
     """Its function, as it stands in the README, leaves none of ours behind."""
-    recipe = (FOLDER / "README.md").read_text()
-    function = re.search(r"^site\(\) .+?; \}$", recipe, re.M | re.S)
+    function = re.search(r"^site\(\) .+?; \}$", RECIPE, re.M | re.S)
     assert function
     names = {name: f"my{number}" for number, name in enumerate(NAMES)}
     for file, document in DOCUMENTS.items():

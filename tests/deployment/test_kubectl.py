@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import known
+import kubernetes_validate
 import manifests
 import pytest
 import schemas
@@ -138,6 +139,22 @@ def test_components_go_together(tmp_path: Path) -> None:
     assert {"name": "models", "mountPath": "/models", "readOnly": True} in worker.container["volumeMounts"]
     base = manifests.one(manifests.plain(), "Deployment", "cognitive-service")["spec"]["template"]["spec"]
     assert len(worker.pod["volumes"]) == len(base["volumes"]) + 1
+
+
+def test_workers_are_given_a_gpu_where_it_is_asked_for(tmp_path: Path) -> None:
+    """One each, which an update frees before it takes the next; the rest of them stays, the model of one's own, too."""
+    documents = manifests.built(tmp_path / "site", "model", "gpu")
+    deployment = manifests.one(documents, "Deployment", "cognitive-service")
+    kubernetes_validate.validate(deployment, "1.30", strict=True)
+    worker = manifests.Workload(deployment)
+    assert worker.container["resources"]["limits"] == {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": 1}
+    names = [it["name"] for it in worker.container["env"]]
+    assert {"ECHO_DEVICE", "ECHO_MODEL", "BROKER_PASSWORD_FILE"} <= set(names)
+    assert known.is_allowed("ECHO_DEVICE", "cuda")
+    assert deployment["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+    }
 
 
 def test_the_site_of_the_documentation_can_be_built(tmp_path: Path) -> None:

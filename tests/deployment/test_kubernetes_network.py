@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import known
@@ -67,15 +68,29 @@ def test_who_reaches_whom() -> None:
     assert inside == {(one, server) for one in known.OURS for server in ("broker", "store")}
     for where, open_to in (
         ("ingress-nginx", {"api"}),
+        ("nginx-ingress", {"api"}),
         ("monitoring", {"api", "worker", "controller", "exporter"}),
         ("elsewhere", set()),
     ):
         assert {b for b in names if reached("api", b, next(iter(BY_SERVICE[b].ports)), namespace(where))} == open_to
 
 
+def anywhere() -> dict[str, dict[str, Any]]:
+    """The policies that let somebody out to any address."""
+    out = {it["metadata"]["name"]: it["spec"] for it in POLICIES if it["spec"].get("egress")}
+    return {name: spec for name, spec in out.items() if any("to" not in rule for rule in spec["egress"])}
+
+
+def test_names_are_asked_for_wherever_they_are_told() -> None:
+    """By ports alone: a resolver may be a pod of any label, or the node itself; nothing else is so open."""
+    assert anywhere().keys() == {"names", "cluster"}
+    (rule,) = anywhere()["names"]["egress"]
+    assert {(it["protocol"], it["port"]) for it in rule["ports"]} == set(product(("UDP", "TCP"), (53, 5353)))
+
+
 def test_the_api_server_is_within_the_controllers_reach_alone() -> None:
     """No label names it: that policy names ports, and one Deployment's pods."""
-    anywhere = [it["spec"] for it in POLICIES if any("to" not in rule for rule in it["spec"].get("egress", []))]
-    (policy,) = anywhere
+    policy = anywhere()["cluster"]
     assert [one.service for one in WORKLOADS if manifests.selects(policy["podSelector"], one.labels)] == ["controller"]
+    assert {it["port"] for rule in policy["egress"] for it in rule["ports"]} == {443, 6443, 8443, 16443}
     assert load({}).kubernetes_api.startswith("https://")

@@ -119,6 +119,12 @@ def test_the_api_leaves_its_service_before_it_stops() -> None:
     assert api.pod["terminationGracePeriodSeconds"] > slept_s + echo_api.server.graceful_timeout
 
 
+def test_the_ingress_controller_closes_idle_connections_first() -> None:
+    """After its 60 s; it might send a request just when the API closed."""
+    (given,) = [it["value"] for it in BY_SERVICE["api"].container["env"] if it["name"] == "CLIENT_IDLE_S"]
+    assert load({"CLIENT_IDLE_S": given}).client_idle_s > 60
+
+
 @pytest.mark.parametrize("service", ["api", "worker", "controller"])
 def test_updates_and_evictions_leave_enough(service: str) -> None:
     """One more comes before one goes; a budget covers those pods, and lets one go at a time."""
@@ -128,6 +134,7 @@ def test_updates_and_evictions_leave_enough(service: str) -> None:
     budgets = [it["spec"] for it in PLAIN if it["kind"] == "PodDisruptionBudget"]
     (mine,) = [it for it in budgets if manifests.selects(it["selector"], workload.labels)]
     assert mine["maxUnavailable"] == 1
+    assert mine["unhealthyPodEvictionPolicy"] == "AlwaysAllow"  # controllers are not ready while the broker is away
     (spread,) = workload.pod["topologySpreadConstraints"]
     assert manifests.selects(spread["labelSelector"], workload.labels)
 

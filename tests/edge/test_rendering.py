@@ -73,6 +73,16 @@ def test_what_is_no_setting_is_named(tmp_path: Path, name: str, value: str) -> N
     assert done.stderr.startswith(f"edge: {name}"), done.stderr
 
 
+def test_it_is_rendered_over_what_is_there(tmp_path: Path) -> None:
+    """So that a reload takes changed files: the edge need not stop for them."""
+    assert render(tmp_path, {"EDGE_REQUESTS_PER_S": "7"}).returncode == 0
+    (tmp_path / "edge" / "nginx.conf").write_text("of yesterday")
+    assert render(tmp_path, {"EDGE_REQUESTS_PER_S": "8"}).returncode == 0
+    assert "rate=8r/s" in rendered(tmp_path)
+    assert (tmp_path / "edge" / "nginx.conf").read_text() == (FOLDER / "nginx.conf").read_text()
+    assert not (tmp_path / "edge" / "parts" / "parts").exists()
+
+
 VERSIONS = [("1.22.1", "ssl http2", False), ("1.26.3", "http2 on", False), ("1.28.0", "http2 on", True)]
 
 
