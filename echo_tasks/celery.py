@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import CPendingDeprecationWarning
 
 from echo_tasks import commands, logs, transport
 from echo_tasks.settings import current
@@ -49,3 +51,9 @@ def _begin_worker(sender: str, instance: Any, **_: Any) -> None:
     if current().log_format == "json":
         instance.quiet = True  # no banner
         sys.modules[type(instance).__module__].safe_say = logs.say  # type: ignore[attr-defined]
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def _be_quiet_of_lost_connections(**_: Any) -> None:
+    """At each Celery asks whether to cancel what runs: no, for whoever holds a lease goes on. Logging is set up now."""
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)

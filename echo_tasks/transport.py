@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
@@ -25,12 +26,22 @@ class _Mended:
     """
 
     connection: Any
+    _closing: bool
     QoS = holding.QoS
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         if self.connection.client is None:
             raise RedisConnectionError("the connection has been closed")
         return super()._connparams(asynchronous)  # type: ignore[misc]
+
+    def queue_delete(self, *args: Any, **kwargs: Any) -> Any:
+        """Delete a queue. Of a channel that is closing, whose broker is away, it is as good as gone.
+
+        kombu closes such channels without their connection, and then fails of its own handling of this fault.
+        """
+        with suppress(RedisConnectionError) if self._closing else nullcontext():
+            return super().queue_delete(*args, **kwargs)  # type: ignore[misc]
+        return None
 
     def _brpop_read(self, **options: Any) -> Any:
         """Take a message off its queue. One that cannot even be parsed is dropped, and ends nobody."""

@@ -116,6 +116,9 @@ def test_a_busy_worker_outlives_the_brokers_death(own: Site) -> None:
         with own.server("broker"):
             until(lambda: own.get(f"/api/jobs/{job_id}").json.get("status") == "succeeded", "the job ends", 100)
             assert worker.process.poll() is None, worker.text()
+        assert "Connection to broker lost" in worker.text()
+        for noise in ("Error on restarting", "DeprecationWarning"):
+            assert noise not in worker.text()
 
 
 def test_a_store_that_is_away_costs_the_cache_not_the_job(own: Site) -> None:
