@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any
 
 from echo_tasks import addresses
 from echo_tasks.settings.kinds import ONE_A_LINE
 from echo_tasks.settings.whole import Settings
+
+_ALIKE = 0.85
+"""From 0 to 1, how much a name has to have in common with another one to be taken for it with a mistake."""
 
 
 def redacted(text: str) -> str:
@@ -18,6 +22,14 @@ def redacted(text: str) -> str:
 def redacted_whole(value: str) -> str:
     """The same for what is nothing but a URL, or should be: whatever stands there before its host."""
     return re.sub(r"(\w+://).*@", r"\1***@", value)
+
+
+def misspelt(variable: str) -> str | None:
+    """The variable that a name seems to mean that is none of ours; None for ours, and for those of other programs."""
+    known = [name.upper() + end for name in Settings.model_fields for end in ("", "_FILE")]
+    if variable in known:
+        return None
+    return next(iter(difflib.get_close_matches(variable, known, n=1, cutoff=_ALIKE)), None)
 
 
 def default_of(name: str) -> str:

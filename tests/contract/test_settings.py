@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from processes import ROOT, Site
 
 from echo_tasks import settings
 from echo_tasks.errors import SettingsError
+from echo_tasks.local import dotenv
 from echo_tasks.settings import Settings, load
 
 
@@ -118,6 +120,24 @@ def test_no_program_starts_with_a_bad_setting(program: tuple[str, ...], tmp_path
     assert done.returncode == 78, done.stderr
     assert done.stderr.startswith("echo: ECHO_SLOTS='many' is not allowed")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_misspelt_name_in_the_file_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is taken up all the same, as what is other programs'; of those, and of ours, not a word."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", {})
+    ours = "".join(f"{name.upper()}=\n" for name in Settings.model_fields)
+    others = "EDGE_SERVER_NAME=a\nWORKERS=2\nHTTPS_PORT=8443\nECHO_VENV=.venv\nPATH=/bin\nTORCH_INDEX=x\n"
+    (tmp_path / ".env").write_text(f"{ours}BROKER_PASSWORD_FILE=\n{others}ECHO_SLOT=4\nSCALE_DOWN_TRESHOLD=0.2\n")
+    dotenv.read()
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(": ", 2)[2] for line in told] == [
+        "ECHO_SLOT is no setting; ECHO_SLOTS is",
+        "SCALE_DOWN_TRESHOLD is no setting; SCALE_DOWN_THRESHOLD is",
+    ]
+    assert (os.environ["ECHO_SLOT"], os.environ["WORKERS"]) == ("4", "2")
 
 
 def test_the_readme_lists_every_setting_with_its_default() -> None:
