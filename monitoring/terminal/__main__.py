@@ -27,6 +27,9 @@ from monitoring.terminal.window import EVERY_S, Window
 _LOOK_S = 0.25
 """How often it is looked whether there is something new to draw."""
 
+_asked_to_end: list[int] = []
+"""Statuses to end with, by signals that came; the first one holds."""
+
 _LEFT_OUT = "not started by this view"
 
 
@@ -60,7 +63,7 @@ def _live(console: Console, observer: Observer, settings: Settings, prometheus: 
     try:
         with keys() as keys_within, Live(console=console, screen=True, auto_refresh=False) as live:
             shown: object = None
-            while not {"q", "Q"} & set(keys_within(_LOOK_S)):
+            while not _asked_to_end and not {"q", "Q"} & set(keys_within(_LOOK_S)):
                 ends, size = window.ends(), console.size
                 if ends is None or (ends, size) == shown:
                     continue
@@ -84,16 +87,16 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def _terminated(number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+def _end(number: int, _: FrameType | None) -> None:
+    """End at once; and by the next look, should this come in a finaliser, which lets no exception out."""
+    _asked_to_end.append(0 if number == signal.SIGINT else 128 + number)
+    raise SystemExit(_asked_to_end[0])
 
 
 if __name__ == "__main__":
     asked_for = _arguments(sys.argv[1:])
     dotenv.read()
-    signal.signal(signal.SIGTERM, _terminated)
-    signal.signal(signal.SIGHUP, _terminated)
-    try:
-        main(asked_for, current())
-    except KeyboardInterrupt:
-        raise SystemExit(0) from None
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)
+    main(asked_for, current())
+    sys.exit(_asked_to_end[0] if _asked_to_end else 0)

@@ -8,6 +8,7 @@ import uuid
 
 import leaks
 import pytest
+from callers import ADMIN_KEY
 from processes import Site
 from wire import Reply, connected, exchange, head, reply
 
@@ -118,7 +119,8 @@ def test_the_host_that_a_client_names_is_repeated_nowhere(guarded: Site) -> None
     """Neither where the answer sends it to, nor in links: they have no host."""
     moved = exchange(guarded, head("/openapi", "Host: evil.example", "X-Forwarded-Host: evil.example"))
     assert (moved.status, moved.headers["Location"]) == (308, "/openapi/")
-    accepted = exchange(guarded, posted(BODY, "Host: evil.example", "X-Forwarded-Host: evil.example"))
+    key = f"X-API-Key: {ADMIN_KEY}"
+    accepted = exchange(guarded, posted(BODY, "Host: evil.example", "X-Forwarded-Host: evil.example", key))
     assert accepted.status == 202
     assert "evil" not in moved.text + accepted.text
 

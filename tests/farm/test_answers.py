@@ -37,8 +37,8 @@ class Post:
 
     def __init__(self, api: Site, body: dict[str, Any]) -> None:
         text = json.dumps(body).encode()
-        head = f"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(text)}"
-        self._request = f"{head}\r\n\r\n".encode() + text
+        head = f"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(text)}"
+        self._request = f"{head}\r\nContent-Type: application/json\r\n\r\n".encode() + text
         self._socket = socket.create_connection(("127.0.0.1", int(api.env["API_PORT"])), 60)
 
     def __enter__(self) -> Post:
