@@ -151,10 +151,13 @@ class StepLedger:
         return how
 
     def charge(self, lease: Lease, tokens: int) -> None:
-        """Charge the job's owner for a step that came to nothing, since the job had ended; once a step."""
+        """Charge the job's owner for a step that came to nothing, since the job has ended without it; once a step.
+
+        For whoever lost the step to another, and for a job that was answered, it does nothing.
+        """
         if tokens:
             with broker_faults():
-                self._charge(keys=[keys.job(lease.job_id)], args=[lease.step, tokens])
+                self._charge(keys=[keys.job(lease.job_id)], args=[lease.step, lease.token, tokens])
 
     def _give_up(self, lease: Lease, delay_s: str) -> bool:
         with broker_faults():

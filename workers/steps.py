@@ -155,8 +155,7 @@ class Steps:
             is_held = self._ledger.steps.postpone(claim.lease, delay_s)
             return Outcome.POSTPONED if is_held else self._end_of(claim.lease.job_id, claim.lease.step)
         except OutOfTime as over:
-            self._ledger.steps.charge(claim.lease, over.tokens)
-            outcome = self._fail(claim, recovery.overdue(claim.spec.timeout_s), Outcome.OVERDUE)
+            outcome = self._fail(claim, recovery.overdue(claim.spec.timeout_s), Outcome.OVERDUE, over.tokens)
             self._settle(claim.spec.job_id)
             return outcome
 
@@ -202,9 +201,9 @@ class Steps:
         started = time.monotonic()
         output = self._answer(claim, outputs)
         if output.error is not None:
-            self._ledger.steps.charge(lease, output.usage.tokens)
             error = JobError(reason=f"integration failed: {output.error}", rejected=output.rejected, membranes=failed)
-            return self._fail(claim, error, Outcome.REJECTED if output.rejected else Outcome.FAILED)
+            outcome = Outcome.REJECTED if output.rejected else Outcome.FAILED
+            return self._fail(claim, error, outcome, output.usage.tokens)
         elapsed_ms = 1000 * claim.running_s + ms_since(started)
         said = past_of([Turn(user=spec.input_text, assistant=output.text)]).text
         result = compose(
@@ -226,9 +225,11 @@ class Steps:
         log.info("job answered", elapsed_ms=round(elapsed_ms), **result.usage.model_dump())
         return Outcome.SUCCEEDED
 
-    def _fail(self, claim: Claim, error: JobError, outcome: Outcome) -> Outcome:
-        """End the job without an answer; the outcome of the step that does."""
-        return outcome if self._ledger.fail(claim.spec, error, claim.lease) else self._ended_before(claim, outcome)
+    def _fail(self, claim: Claim, error: JobError, outcome: Outcome, tokens: int = 0) -> Outcome:
+        """End the job without an answer, after so many tokens for this step; the outcome of the step that does."""
+        is_first = self._ledger.fail(claim.spec, error, claim.lease)
+        self._ledger.steps.charge(claim.lease, tokens)
+        return outcome if is_first else self._ended_before(claim, outcome)
 
     def _ended_before(self, claim: Claim, wanted: Outcome) -> Outcome:
         """The outcome of a step that found its job ended: by another, or by its own hand, of which no answer came."""

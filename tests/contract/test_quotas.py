@@ -131,11 +131,17 @@ def test_tokens_of_jobs_without_an_answer_count_too(ledger: Ledger, broker: redi
         ledger.steps.record(memory.lease, output)
         end(spec)
         assert not ledger.steps.record(grammar.lease, output).is_kept
-        for _ in range(2):
-            ledger.steps.charge(grammar.lease, 7)
+        for token in (grammar.lease.token - 1, grammar.lease.token, grammar.lease.token):  # first, who lost the step
+            ledger.steps.charge(grammar.lease._replace(token=token), 7)
+        ledger.steps.charge(memory.lease, 7)  # which its record was charged for
         assert broker.hget(keys.spent(mine.owner), "tokens") == str(12 * number)
-    ledger.create(spec := job())
-    ledger.steps.charge(Lease(spec.job_id, "memory", 1), 7)  # nobody's
+    ledger.create(spec := job(), account=mine)
+    ledger.release(spec.session_id)
+    claim = ledger.steps.claim(spec.job_id, "memory")
+    assert isinstance(claim, Claim)
+    ledger.succeed(spec, a_result(spec, prompt_tokens=4))
+    ledger.steps.charge(claim.lease, 7)  # who has ended it, and had no answer of that
+    assert broker.hget(keys.spent(mine.owner), "tokens") == "40"
     ledger.steps.charge(Lease("0" * 32, "memory", 1), 7)  # gone
     assert not broker.exists(keys.job("0" * 32))
 
