@@ -22,20 +22,17 @@ from echo_tasks.errors import IdempotencyConflict, JobNotFound, LeaseLost, Sessi
 from echo_tasks.events import EVENTS_KEPT
 from echo_tasks.flights import FlightLedger
 from echo_tasks.leases import StepLedger
-from echo_tasks.memories import MEMORIES_KEPT, written
 from echo_tasks.messages import DeadLetter, Job, JobError, JobResult, JobSpec, JobStatus, Lease, Turn
 from echo_tasks.scripts import script
 from echo_tasks.sessions import SessionBounds
 from echo_tasks.telemetry.jobs import JOB_SECONDS
 from echo_tasks.tracing import NO_TRACE, Trace
+from echo_tasks.turns import NO_TURN, turn_made_by
 
 PUBLISHING_S = 5
 """How long a job's messages may be on their way before whoever sends them is taken for dead."""
 
 DEAD_LETTERS_KEPT = 1000
-
-_NO_TURN = ("", "")
-"""What `lua/finish.lua` takes for a job that leaves its session no turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ class Ledger:
         What the answer told and used of memories is noted with it. A worker shows its lease; raises LeaseLost when
         another one has taken its step over, and JobNotFound.
         """
-        turn = _turn(spec, result, self._bounds)
+        turn = turn_made_by(spec, result, self._bounds)
         return self._end(spec, JobStatus.SUCCEEDED, "result", result.model_dump_json(), lease, turn=turn)
 
     def fail(
@@ -246,7 +243,7 @@ class Ledger:
         lease: Lease | None = None,
         *,
         letter: DeadLetter | None = None,
-        turn: Sequence[str | int] = _NO_TURN,
+        turn: Sequence[str | int] = NO_TURN,
     ) -> bool:
         """Whether this call has ended it."""
         field, value = ("", "") if event == "status" else (event, data)
@@ -290,20 +287,3 @@ class Ledger:
             return False
         JOB_SECONDS.labels(status.value).observe(float(reply[2]))
         return True
-
-
-def _turn(spec: JobSpec, result: JobResult, bounds: SessionBounds) -> list[str | int]:
-    """The turn that an answer makes, as `lua/finish.lua` takes it: from a cached one's mark to the new memories."""
-    turn = Turn(user=spec.input_text, assistant=result.response_text, tokens=result.turn_tokens)
-    return [
-        "1" if result.cache_hit else "",
-        json.dumps(turn.model_dump() | {"job_id": spec.job_id}, ensure_ascii=False),
-        turn.model_dump_json(include={"user", "assistant"}),
-        turn.tokens,
-        bounds.turns,
-        bounds.tokens,
-        MEMORIES_KEPT,
-        len(result.memories_used),
-        *result.memories_used,
-        *(written(draft, spec.job_id, spec.tags) for draft in result.memories_made),
-    ]
