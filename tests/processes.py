@@ -95,7 +95,7 @@ class Site:
     def __post_init__(self) -> None:
         ports = {name: str(free_port()) for name in _PORTS}
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        base = inherited | ports | {"ECHO_VAR": str(self.folder / "var"), "PYTHONUNBUFFERED": "1"}
+        base = inherited | ports | {"ECHO_VAR": str(self.folder / "var"), "PYTHONUNBUFFERED": "1", "ECHO_THREADS": "1"}
         base["PATH"] = f"{Path(PYTHON).parent}{os.pathsep}{base.get('PATH', '')}"
         self.env = base | self.env
 
