@@ -17,7 +17,8 @@ usage: ./quick-start.sh COMMAND
   logs [process]   the log of all, or of: broker store api worker controller exporter flower
   monitor          show it all, live, in this terminal; with a local Prometheus where one is installed
   scale N          have N workers, and wait until they serve; from MIN_INSTANCES to MAX_INSTANCES
-  test [options]   run the tests; options go to pytest
+  test [FOLDER]    run the tests, or those of a folder or file; other options go to pytest: CONTRIBUTING.md
+  test --all       run those that take long, too
   help             this text
 
 With --docker, start, stop, restart, status, logs, monitor, scale and test are of the farm in containers: docker/README.md.
@@ -81,7 +82,8 @@ case $command in
     fi
     in_venv echo_tasks.local.control "$command" "$@" ;;
   monitor) install; in_venv monitoring.terminal "$@" ;;
-  test) install test; in_venv pytest "$@" ;;
+  # Without byte code each of the run's processes would compile all tests anew.
+  test) install test; unset PYTHONDONTWRITEBYTECODE; in_venv pytest "$@" ;;
   help | -h | --help) usage ;;
   *) echo "quick-start: unknown command '$command'" >&2; usage >&2; exit 2 ;;
 esac

@@ -52,6 +52,7 @@ def main(settings: Settings) -> None:
             assembly.make(settings.scale_actuator, settings, Registry(broker)),
             name=f"{socket.gethostname()}:{os.getpid()}",
             actuator_name=settings.scale_actuator,
+            liveness=settings.liveness,
         )
         answers = health.answers(lambda: controller.standing)
         server = Server(settings.controller_address, settings.controller_port, answers)

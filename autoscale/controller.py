@@ -23,16 +23,14 @@ from autoscale.predictor import Forecast, forecast
 from autoscale.recording import Recorder
 from autoscale.startups import Startups
 from echo_tasks import logs, recovery
+from echo_tasks.liveness import Liveness
 from echo_tasks.messages import ScalingState
-from echo_tasks.registry import HEARTBEAT_S, Registry
+from echo_tasks.registry import Registry
 from echo_tasks.scaling import Scaling
 from echo_tasks.telemetry import scaling as telemetry
 
 ROUND_S = 1.0
 """How often a controller looks."""
-
-SETTLING_S = 2.5 * HEARTBEAT_S
-"""How long it must have been in touch with the broker: all workers that live have said so by then."""
 
 OUT_OF_TOUCH_S = 3.0
 """A round that comes so late means that this process, or the broker, was away."""
@@ -69,8 +67,10 @@ class Controller:
         decides: Decide = decide,
         foresees: Foresee = forecast,
         clock: Callable[[], float] = time.monotonic,
+        liveness: Liveness | None = None,
     ) -> None:
         self._policy = policy
+        self._settling_s = 2.5 * (liveness or Liveness()).renewal_s  # every worker that lives has sent a heartbeat
         self._decides = decides
         self._foresees = foresees
         self._clock = clock
@@ -134,7 +134,7 @@ class Controller:
     def _is_whole(self, seen: Seen) -> bool:
         """Whether the observation shows all there is: after an outage workers come back first, and say so."""
         return not seen.strangers and recovery.is_settled(
-            self._clock(), in_touch_since=self._in_touch_since, grace_s=SETTLING_S
+            self._clock(), in_touch_since=self._in_touch_since, grace_s=self._settling_s
         )
 
     def _decision(self, now: Observation, asked: int | None) -> Decision:

@@ -20,11 +20,9 @@ from echo_tasks import damage, keys, records, versions
 from echo_tasks.connections import broker_faults
 from echo_tasks.errors import LeaseLost
 from echo_tasks.events import EVENTS_KEPT
+from echo_tasks.liveness import Liveness
 from echo_tasks.messages import JobSpec, Lease, Stamp, StepOutput
 from echo_tasks.scripts import script
-
-LEASE_S = 6
-"""How long a lease lasts unless it is renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,10 @@ class Recorded(NamedTuple):
 class StepLedger:
     """The steps of the jobs on one broker. Threads and greenlets may share it."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, lease_s: float = Liveness().lease_s) -> None:
+        """`lease_s`: how long a lease lasts unless it is renewed."""
         self._redis = client
+        self.lease_s = lease_s
         self._claim = script(client, "claim")
         self._record = script(client, "record")
         self._renew = script(client, "renew")
@@ -92,7 +92,7 @@ class StepLedger:
                     job_id,
                     keys.WAKE_CHANNEL,
                     EVENTS_KEPT,
-                    LEASE_S,
+                    self.lease_s,
                     node,
                     uuid.uuid4().hex,
                     versions.LATEST,
@@ -109,7 +109,7 @@ class StepLedger:
         at, published_at, *fields = rest
         record = dict(zip(fields[::2], fields[1::2], strict=True))
         with damage.told_of(job_id):
-            return _claimed(job_id, step, float(at), published_at, record, asked_at)
+            return _claimed(job_id, step, float(at), published_at, record, asked_at + self.lease_s, asked_at)
 
     def record(self, lease: Lease, output: StepOutput) -> Recorded:
         """Keep a membrane's output. Raises LeaseLost.
@@ -127,10 +127,10 @@ class StepLedger:
         return Recorded(is_kept=reply.isdecimal(), is_last=reply == "0")
 
     def renew(self, leases: Sequence[Lease]) -> set[Lease]:
-        """Renew leases for LEASE_S from now; returns those that are lost, or whose jobs have ended."""
+        """Renew leases for `lease_s` from now; returns those that are lost, or whose jobs have ended."""
         flat = [part for lease in leases for part in (lease.job_id, lease.step, lease.token)]
         with broker_faults():
-            replies = self._renew(keys=keys.of_steps(), args=[keys.job(""), LEASE_S, *flat])
+            replies = self._renew(keys=keys.of_steps(), args=[keys.job(""), self.lease_s, *flat])
         return {lease for lease, is_held in zip(leases, replies, strict=True) if not is_held}
 
     def hand_back(self, lease: Lease) -> bool:
@@ -169,14 +169,16 @@ class StepLedger:
             )
 
 
-def _claimed(job_id: str, step: str, at: float, published_at: str, record: Mapping[str, str], asked_at: float) -> Claim:
+def _claimed(
+    job_id: str, step: str, at: float, published_at: str, record: Mapping[str, str], held_until: float, asked_at: float
+) -> Claim:
     left_s = float(record["deadline"]) - at if "deadline" in record else math.inf
     return Claim(
         lease=Lease(job_id, step, int(record[f"deliveries:{step}"])),
         spec=records.whole_spec(record),
         outputs=records.outputs(record),
         running_s=at - float(record["started_at"]),
-        held_until=asked_at + LEASE_S,
+        held_until=held_until,
         deadline=asked_at + left_s,
         faults=int(record.get(f"faults:{step}", 0)),
         stamp=records.stamp(record),

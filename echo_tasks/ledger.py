@@ -22,6 +22,7 @@ from echo_tasks.errors import IdempotencyConflict, JobNotFound, LeaseLost, Sessi
 from echo_tasks.events import EVENTS_KEPT
 from echo_tasks.flights import FlightLedger
 from echo_tasks.leases import StepLedger
+from echo_tasks.liveness import Liveness
 from echo_tasks.messages import DeadLetter, Job, JobError, JobResult, JobSpec, JobStatus, Lease, Turn
 from echo_tasks.scripts import script
 from echo_tasks.sessions import SessionBounds
@@ -70,12 +71,13 @@ class Ledger:
         session_s: int,
         bounds: SessionBounds | None = None,
         backlog: BacklogBounds | None = None,
+        lease_s: float = Liveness().lease_s,
     ) -> None:
         self._redis = client
         self._retention_s = retention_s
         self._session_s = session_s
         self._bounds = bounds or SessionBounds()
-        self.steps = StepLedger(client)
+        self.steps = StepLedger(client, lease_s=lease_s)
         self.flights = FlightLedger(client, retention_s=retention_s)
         self._backlog = backlog or BacklogBounds()
         self._damages = Damages(client, retention_s=retention_s, publishing_s=PUBLISHING_S)

@@ -20,23 +20,14 @@ from echo_tasks.connections import broker_faults
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import JobNotFound, RecordDamaged, RecordTooNew
 from echo_tasks.flights import FOLLOW_S
-from echo_tasks.leases import LEASE_S
 from echo_tasks.ledger import PUBLISHING_S, Ledger
+from echo_tasks.liveness import Liveness
 from echo_tasks.messages import DeadLetter, JobError, JobStatus
 from echo_tasks.publishing import Publisher
 from echo_tasks.scripts import script
 from echo_tasks.survey import LANE_KEYS, LANE_NAMES, Direct, Lane, Survey, Suspect, Undispatched
 from echo_tasks.telemetry.reaping import JOBS_GIVEN_UP, STEPS_REQUEUED
 from echo_tasks.tracing import NO_TRACE
-
-ROUND_S = 1
-"""How often a reaper looks."""
-
-REIGN_S = 3
-"""How long nobody else reaps after a round: the time until a dead reaper is succeeded."""
-
-DIRECT_S = 2
-"""How long a message may wait in a worker's own queue before it is for all workers."""
 
 QUEUES_KNOWN_S = 7200
 """How long after its last use a worker's own queue is looked at: what a dead worker held comes back to it by then."""
@@ -61,16 +52,18 @@ class Reaper:
         dispatcher: Dispatcher,
         *,
         max_deliveries: int,
-        grace_s: float = LEASE_S,
+        liveness: Liveness | None = None,
+        grace_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`grace_s`: how long it must have been in touch with the broker before it judges leases."""
+        """`grace_s`: how long it must have reached the broker before it judges leases; None: a lease's time."""
         self._redis = client
         self._ledger = ledger
         self._publisher = publisher
         self._dispatcher = dispatcher
         self._max_deliveries = max_deliveries
-        self._grace_s = grace_s
+        self.liveness = liveness or Liveness()
+        self._grace_s = self.liveness.lease_s if grace_s is None else grace_s
         self._clock = clock
         self._name = uuid.uuid4().hex
         self._missing: set[Suspect] = set()
@@ -102,7 +95,7 @@ class Reaper:
                 self._dispatch(job, survey.now)
         if self._found_newer:
             self.stop()
-            self._reaps_from = self._clock() + REIGN_S
+            self._reaps_from = self._clock() + self.liveness.reign_s
         return True
 
     def stop(self) -> None:
@@ -114,19 +107,19 @@ class Reaper:
     def _look(self) -> Survey | None:
         """What there is to see to; None when another one reaps."""
         began = self._clock()
-        if began - self._last_at > REIGN_S:  # this process, or the broker, was away
+        if began - self._last_at > self.liveness.reign_s:  # this process, or the broker, was away
             self._in_touch_since = began
         with broker_faults():
             reply = self._survey(
                 keys=[keys.REAPER, keys.SESSIONS, keys.DIRECTS, *keys.of_steps(), *LANE_KEYS],
                 args=[
                     self._name,
-                    1000 * REIGN_S,
+                    round(1000 * self.liveness.reign_s),
                     keys.job(""),
                     MOST,
                     keys.worker(""),
                     keys.drain(""),
-                    DIRECT_S,
+                    self.liveness.direct_s,
                     QUEUES_KNOWN_S,
                     *LANE_NAMES,
                 ],

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from echo_tasks import keys, logs
 from echo_tasks.connections import broker_faults
+from echo_tasks.liveness import Liveness
 from echo_tasks.messages import WorkerRecord
 from echo_tasks.scripts import script
 
@@ -19,10 +20,6 @@ SERVICE = "cognitive-service"
 
 STALLED_S = 20
 """From when on a worker that takes nothing though there is something is not healthy: its watchdog acts then, too."""
-
-HEARTBEAT_S = 2
-TIME_TO_LIVE_S = 6
-"""Two heartbeats may be missed; a worker that is dead is known to be within a lease's time."""
 
 DRAIN_S = 3600
 """How long the wish that a worker drains outlives the worker's last heartbeat, should it not be there to hear it."""
@@ -36,18 +33,19 @@ def serves(worker: WorkerRecord) -> bool:
 class Registry:
     """The workers' records on one broker, whose clock alone counts. Every method raises BrokerUnavailable."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, liveness: Liveness | None = None) -> None:
         self._redis = client
+        self.liveness = liveness or Liveness()
         self._announce = script(client, "announce")
 
     def announce(self, record: WorkerRecord, up_s: float = 0.0) -> bool:
-        """Renew the record for TIME_TO_LIVE_S seconds, of a worker that started `up_s` ago; whether it is to drain."""
+        """Renew the record, for `liveness.record_s`, of a worker that started `up_s` ago; whether it is to drain."""
         node = record.node
         told = record.model_dump_json(exclude={"started_at", "seen_at"})
         with broker_faults():
             reply = self._announce(
                 keys=[keys.worker(node), keys.WORKERS, keys.drain(node)],
-                args=[node, told, f"{up_s:.3f}", TIME_TO_LIVE_S, DRAIN_S],
+                args=[node, told, f"{up_s:.3f}", round(1000 * self.liveness.record_s), DRAIN_S],
             )
         return bool(reply)
 

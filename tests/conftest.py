@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 import redis
-import torch
 from hypothesis import settings
 from measured import Since
 from processes import Site
 
-from bench import untrained
 from echo_tasks import connections
 from echo_tasks.ledger import Ledger
 from echo_tasks.sessions import SessionBounds
@@ -21,9 +19,20 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Load what the run itself is made of."""
+    for name in ("dividing", "failures"):
+        pluginmanager.import_plugin(name)
+
+
 @pytest.fixture(scope="session")
 def talkative(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random checkpoint, which goes on for as long as it may: for tests of whatever runs long."""
+    # Only here: OpenMP reads its number of threads when torch is imported.
+    import torch  # noqa: PLC0415
+
+    from bench import untrained  # noqa: PLC0415
+
     path = tmp_path_factory.mktemp("models") / "talkative.pth"
     torch.save(untrained.weights(), path)
     return path

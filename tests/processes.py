@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -15,10 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import psutil
 import redis
+
+from echo_tasks.local import servers
+from echo_tasks.settings import load
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -27,11 +31,29 @@ PYTHON = sys.executable
 _PORTS = ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT", "EXPORTER_PORT", "PROMETHEUS_PORT")
 
 
+HASTE = {"ECHO_LEASE_S": "2", "RESTART_PAUSE_S": "0.1", "ECHO_THREADS": "1"}
+"""Settings of every farm of a test, unless it has others: short times; one thread, since several share the cores."""
+
+
+def _own_ports() -> Iterator[int]:
+    """This process's share of the ports that the kernel gives to no client: one of those may be taken at any moment."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = range(10_000 + number % 8 * 2_500, 12_500 + number % 8 * 2_500)
+    return itertools.cycle([*share[(begin := os.getpid() % len(share)) :], *share[:begin]])
+
+
+_ports = _own_ports()
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that no process listens on, and that this process gives out no second time soon."""
+    for port in _ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("unreachable: the ports are a cycle")
 
 
 def asked(request: str | urllib.request.Request, timeout: float = 20) -> tuple[int, bytes]:
@@ -46,7 +68,7 @@ def asked(request: str | urllib.request.Request, timeout: float = 20) -> tuple[i
         return 0, b""
 
 
-def until(condition: Callable[[], Any], what: str, within_s: float = 60) -> Any:
+def until(condition: Callable[[], Any], what: str, within_s: float = 120) -> Any:
     """Poll until `condition` is true and return its value; fail with `what` when it never is."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
@@ -62,12 +84,10 @@ class Running:
 
     process: subprocess.Popen[bytes]
     log: Path
-    server: psutil.Process | None = None  # what the process runs for us, if signals are meant for that
 
     def send(self, number: int) -> None:
-        """Send a signal, to the server itself where there is one."""
-        with suppress(psutil.NoSuchProcess):
-            (self.server or self.process).send_signal(number)
+        """Send a signal."""
+        self.process.send_signal(number)
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
@@ -92,10 +112,14 @@ class Site:
     root: Path = ROOT
     """Whose code it runs."""
 
+    made: ClassVar[list[Site]] = []
+    """All of this process, for the logs that a failed test names."""
+
     def __post_init__(self) -> None:
+        Site.made.append(self)
         ports = {name: str(free_port()) for name in _PORTS}
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        base = inherited | ports | {"ECHO_VAR": str(self.folder / "var"), "PYTHONUNBUFFERED": "1", "ECHO_THREADS": "1"}
+        base = inherited | ports | {"ECHO_VAR": str(self.folder / "var"), "PYTHONUNBUFFERED": "1"} | HASTE
         base["PATH"] = f"{Path(PYTHON).parent}{os.pathsep}{base.get('PATH', '')}"
         self.env = base | self.env
 
@@ -113,16 +137,26 @@ class Site:
 
     @contextmanager
     def run(
-        self, name: str, *command: str, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+        self,
+        name: str,
+        *command: str,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        said: bytes = b"",
     ) -> Iterator[Running]:
-        """Run a command in the project's folder with this site's environment, until the block ends."""
+        """Run a command in the project's folder with this site's environment, until the block ends.
+
+        `said` is what it reads from its standard input.
+        """
         log = self.folder / f"{name}.log"
-        with log.open("ab") as output:
+        with log.open("ab") as output, tempfile.TemporaryFile() as heard:
+            heard.write(said)
+            heard.seek(0)
             process = subprocess.Popen(
                 command,
                 cwd=self.root,
                 env=self.env | dict(env or {}),
-                stdin=subprocess.DEVNULL,
+                stdin=heard,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=pass_fds,
@@ -136,12 +170,14 @@ class Site:
 
     @contextmanager
     def server(self, role: str) -> Iterator[Running]:
-        """The farm's own broker or store, answering."""
+        """The farm's own broker or store, answering: with the farm's own arguments, but without its launcher."""
+        settings = load(self.env)
+        servers.folder(role, settings).mkdir(parents=True, exist_ok=True)
+        command = [servers.program(settings), *servers.arguments(role, settings)]
         url = self.broker_url if role == "broker" else self.store_url
-        with self.run(role, PYTHON, "-m", "echo_tasks.local.servers", role) as running:
+        with self.run(role, *command, said=servers.told(role, settings)) as running:
             until(lambda: answers(url) or running.process.poll() is not None, f"{role} answers")
             assert running.process.poll() is None, running.text()
-            (running.server,) = psutil.Process(running.process.pid).children()
             yield running
 
     @contextmanager

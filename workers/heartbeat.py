@@ -6,7 +6,7 @@ import threading
 
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
-from echo_tasks.registry import HEARTBEAT_S, Registry
+from echo_tasks.registry import Registry
 from workers.draining import Draining
 from workers.vitals import Vitals
 
@@ -45,7 +45,7 @@ class Heartbeat:
                 log.warning("heartbeat missed", error=str(error))
             except Exception:  # the outermost loop of the thread
                 log.exception("heartbeat missed")
-            self._stopped.wait(HEARTBEAT_S)
+            self._stopped.wait(self._registry.liveness.renewal_s)
 
     def _beat(self) -> None:
         self._draining.look()

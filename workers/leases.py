@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
-from echo_tasks.leases import LEASE_S, Claim, StepLedger
+from echo_tasks.leases import Claim, StepLedger
+from echo_tasks.liveness import Liveness
 from echo_tasks.messages import Lease
 from echo_tasks.periodic import Periodic
 from echo_tasks.telemetry.steps import LEASES_LOST
@@ -35,7 +36,7 @@ class Leases:
         self._held: dict[Lease, _Held] = {}
         self._to_hand_back: set[Lease] = set()
         self._lock = threading.Lock()  # guards both tables
-        self._thread = Periodic("leases", self.renew, LEASE_S / 3)
+        self._thread = Periodic("leases", self.renew, Liveness(steps.lease_s).renewal_s)
 
     def start(self) -> None:
         """Start the thread."""
@@ -85,7 +86,7 @@ class Leases:
         with self._lock:
             for lease in leases:
                 if held := self._held.get(lease):
-                    held.until = asked_at + LEASE_S
+                    held.until = asked_at + self._steps.lease_s
                     if lease in lost:
                         log.info("lease is over", job_id=lease.job_id, step=lease.step)
                         LEASES_LOST.inc()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from echo_tasks import logs
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.periodic import Periodic
-from echo_tasks.reaper import ROUND_S, Reaper
+from echo_tasks.reaper import Reaper
 from echo_tasks.telemetry.reaping import REAPER_ACTIVE, REAPER_ROUNDS
 
 log = logs.get(__name__)
@@ -16,7 +16,7 @@ class Reaping:
 
     def __init__(self, reaper: Reaper) -> None:
         self._reaper = reaper
-        self._thread = Periodic("reaper", self._round, ROUND_S)
+        self._thread = Periodic("reaper", self._round, reaper.liveness.round_s)
 
     def start(self) -> None:
         """Start the thread."""

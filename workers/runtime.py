@@ -115,9 +115,9 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             lambda: refusals.count,
             metrics_address=self._endpoint.address,
         )
-        heartbeat = Heartbeat(Registry(impatient), worker.hostname, vitals, Draining(worker))
+        heartbeat = Heartbeat(Registry(impatient, self._settings.liveness), worker.hostname, vitals, Draining(worker))
         routes = router.by_strategy(impatient, self._settings.lb_strategy, worker.hostname)
-        leases = Leases(StepLedger(impatient))
+        leases = Leases(StepLedger(impatient, lease_s=self._settings.echo_lease_s))
         reaping = Reaping(self._reaper(impatient, answers, routes))
         tracing.start(self._settings, "echo-worker", worker.hostname)
         assembly.start()
@@ -195,12 +195,20 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             session_s=60 * self._settings.session_timeout_minutes,
             bounds=SessionBounds.of(self._settings),
             backlog=BacklogBounds.of(self._settings),
+            lease_s=self._settings.echo_lease_s,
         )
 
     def _reaper(self, client: redis.Redis, answers: Answers | None, routes: Router | None) -> Reaper:
         ledger, publisher = self._ledger(client), Publisher(self._settings.broker, router=routes)
         dispatcher = Dispatcher(ledger, publisher, answers)
-        return Reaper(client, ledger, publisher, dispatcher, max_deliveries=self._settings.max_retry_attempts)
+        return Reaper(
+            client,
+            ledger,
+            publisher,
+            dispatcher,
+            max_deliveries=self._settings.max_retry_attempts,
+            liveness=self._settings.liveness,
+        )
 
     def _assembly(self) -> Assembly:
         chosen = self._settings

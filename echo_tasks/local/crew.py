@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from echo_tasks.errors import EX_CONFIG, SettingsError, exit_misconfigured
 from echo_tasks.local import restarts, waiting
-from echo_tasks.local.backoff import LONGEST_PAUSE_S
+from echo_tasks.local.backoff import Backoff
 from echo_tasks.local.kept import End, Kept, Why
 from echo_tasks.local.roster import Roster
 from echo_tasks.settings import Settings, current
@@ -39,6 +39,7 @@ class Crew:
         self._is_ending = False
         self._exit_status = 0
         self._grows_from = -math.inf
+        self._rest_s = Backoff(settings.restart_pause_s).longest_pause_s
 
     def run(self) -> int:
         """Keep the processes alive until there is a reason to end; the exit status. Blocks signals for good.
@@ -107,8 +108,8 @@ class Crew:
             with self._despite_faults("it is still among the restarts"):
                 restarts.forget(member.name, self._settings)
         elif end.why is Why.HOPELESS and any(other.is_well for other in self._members.values()):
-            member.say(f"is given up; none takes its place for {LONGEST_PAUSE_S:g} s")
-            self._grows_from = now + LONGEST_PAUSE_S
+            member.say(f"is given up; none takes its place for {self._rest_s:g} s")
+            self._grows_from = now + self._rest_s
             with self._despite_faults("another one takes its place then"):
                 self._roster.change(-1)
         else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from echo_tasks.errors import EX_CONFIG
 from echo_tasks.local import children, restarts, waiting
-from echo_tasks.local.backoff import HEALTHY_AFTER_S, Backoff
+from echo_tasks.local.backoff import Backoff
 from echo_tasks.local.output import Output
 from echo_tasks.local.restarts import Restarts
 from echo_tasks.settings import Settings
@@ -21,8 +21,8 @@ _EX_NOT_FOUND = 127
 """What a shell says of a program that is not there."""
 
 
-SETTLED_S = 5.0
-"""A successor that lives so long is let take over: one that cannot start has ended by then."""
+SETTLED_AFTER = 5
+"""A successor that lives for so many first pauses is let take over: one that cannot start has ended by then."""
 
 
 class Why(enum.Enum):
@@ -72,7 +72,7 @@ class Kept:
         self._prefix = prefix
         self._may_leave = may_leave
         self._door = door
-        self._past = Backoff()
+        self._past = Backoff(settings.restart_pause_s)
         self._restarts = Restarts.of(record or name)
         self._child: subprocess.Popen[bytes] | None = None
         self._output: Output | None = None
@@ -103,7 +103,7 @@ class Kept:
         if self._door is None:
             self._child.terminate()
         else:
-            self._predecessor, self._settles_at = self._child, now + SETTLED_S
+            self._predecessor, self._settles_at = self._child, now + SETTLED_AFTER * self._past.first_pause_s
             self._start(now)
 
     def tell(self, number: int) -> None:
@@ -189,7 +189,7 @@ class Kept:
     def _give_up(self, returncode: int) -> None:
         lines = self._output.last_lines() if self._output else []
         verdict = self.say(
-            f"has ended {self._past.early_deaths} times without ever running for {HEALTHY_AFTER_S:g} s, "
+            f"has ended {self._past.early_deaths} times without ever running for {self._past.longest_pause_s:g} s, "
             f"at last with {children.in_words(returncode)}: it is not started any more. Its last lines:",
             *(f"    {line}" for line in lines),
         )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from echo_tasks.liveness import Liveness
 from echo_tasks.settings.kinds import MOST_SLOTS, StatesByStep
 
 
@@ -48,6 +49,13 @@ class Engine(BaseModel):
     echo_grace_s: float = Field(
         3, ge=0, le=3600, description="seconds that a stopping worker gives running steps before it hands them back"
     )
+    echo_lease_s: float = Field(
+        6,
+        ge=1,
+        le=600,
+        description="seconds without a renewal after which a worker's steps run elsewhere; heartbeats and the reaper's "
+        "rounds are in proportion; the same for all processes of a farm",
+    )
     echo_visibility_s: float = Field(
         15, ge=3, le=3600, description="seconds of silence after which what a dead worker held goes to another"
     )
@@ -66,6 +74,11 @@ class Engine(BaseModel):
     max_retry_attempts: int = Field(
         3, ge=1, le=100, description="times that a step is tried which fails in passing, or of which its workers die"
     )
+
+    @property
+    def liveness(self) -> Liveness:
+        """The times by which a silent worker counts as dead."""
+        return Liveness(self.echo_lease_s)
 
     @property
     def states_by_step(self) -> dict[str, str]:

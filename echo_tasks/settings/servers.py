@@ -47,6 +47,13 @@ class Servers(BaseModel):
     tls_key: Path | None = Field(None, description="its private key; unset: it is in the certificate's file")
     tls_verify: bool = Field(True, description="refuse those servers unless their certificates are right")
     echo_var: Path = Field(Path("var"), description="folder of everything the farm writes on this machine")
+    restart_pause_s: float = Field(
+        1,
+        ge=0.01,
+        le=60,
+        description="seconds before a process that died is started again; doubled with each early death, up to 30 times "
+        "as long; one that ran for 30 times as long was healthy",
+    )
     echo_server: str | None = Field(
         None,
         min_length=1,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_tasks.local.backoff import FIRST_PAUSE_S, HEALTHY_AFTER_S, LONGEST_PAUSE_S, MOST_EARLY_DEATHS, Backoff
+from echo_tasks.local.backoff import MOST_EARLY_DEATHS, Backoff
+
+FIRST_PAUSE_S = Backoff().first_pause_s
+HEALTHY_AFTER_S = LONGEST_PAUSE_S = 30.0
 
 early = st.floats(0, HEALTHY_AFTER_S, exclude_max=True)
 late = st.floats(HEALTHY_AFTER_S, 1e6)
@@ -22,6 +26,17 @@ def test_pauses_double_up_to_the_longest() -> None:
     """A process that was healthy once and then dies at every start is tried for ever, at a bounded rate."""
     pauses = [after(HEALTHY_AFTER_S, *[0.0] * deaths).pause_s for deaths in range(9)]
     assert pauses == [1, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_all_times_are_in_proportion_to_the_first_pause() -> None:
+    """At a tenth of it a process is healthy ten times sooner, and is tried again ten times sooner."""
+    past = Backoff(0.1)
+    assert past.after(2.99).early_deaths == 1
+    assert past.after(3.0).was_healthy
+    for _ in range(9):
+        past = past.after(0.0)
+    assert past.pause_s == past.longest_pause_s == pytest.approx(3.0)
+    assert past.after(3.0).pause_s == pytest.approx(0.1)
 
 
 def test_five_early_deaths_are_hopeless() -> None:

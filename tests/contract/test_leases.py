@@ -11,7 +11,7 @@ from yard import LONG_AGO, Yard
 from echo_tasks import keys
 from echo_tasks.errors import LeaseLost
 from echo_tasks.events import Events
-from echo_tasks.leases import LEASE_S, Claim, NothingToDo
+from echo_tasks.leases import Claim, NothingToDo
 from echo_tasks.messages import JobError, JobResult, Lease, StepOutput
 
 RESULT = JobResult(
@@ -43,7 +43,7 @@ def test_a_claim_whose_answer_was_lost_is_answered_again(yard: Yard) -> None:
     job_id = yard.published().job_id
     call = {
         "keys": [keys.job(job_id), keys.events(job_id), *keys.of_steps()],
-        "args": ["memory", job_id, keys.WAKE_CHANNEL, 100, LEASE_S, "n", "one call", 1, 1, 30],
+        "args": ["memory", job_id, keys.WAKE_CHANNEL, 100, 6, "n", "one call", 1, 1, 30],
     }
     first, second = script(**call), script(**call)
     assert (first[0], second[0]) == ("run", "run")

@@ -10,9 +10,8 @@ import redis
 from records import a_worker
 
 from echo_tasks import keys
-from echo_tasks.leases import LEASE_S
-from echo_tasks.reaper import ROUND_S
-from echo_tasks.registry import HEARTBEAT_S, TIME_TO_LIVE_S, Registry
+from echo_tasks.liveness import Liveness
+from echo_tasks.registry import Registry
 
 
 @pytest.fixture
@@ -36,8 +35,18 @@ def test_a_heartbeat_is_one_round_trip(registry: Registry, broker: redis.Redis) 
     before = broker.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"]
     registry.announce(a_worker("w@test"))
     assert broker.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
-    assert 0 < broker.ttl(keys.worker("w@test")) <= TIME_TO_LIVE_S
-    assert HEARTBEAT_S * 2 < TIME_TO_LIVE_S <= LEASE_S + 5 - 2 * ROUND_S
+    assert 5000 < broker.pttl(keys.worker("w@test")) <= 6000
+
+
+@pytest.mark.parametrize("lease_s", [1, 6, 60])
+def test_times_keep_their_proportions(broker: redis.Redis, lease_s: float) -> None:
+    """Two heartbeats may be missed, and a reaper's successor has judged a dead worker's steps within two leases."""
+    times = Liveness(lease_s)
+    Registry(broker, times).announce(a_worker("w@test"))
+    assert 800 * lease_s < broker.pttl(keys.worker("w@test")) <= 1000 * lease_s
+    assert times.renewal_s * 2 < times.record_s <= times.lease_s
+    assert 2 * times.round_s < times.reign_s
+    assert times.lease_s + times.reign_s + 2 * times.round_s < 2 * times.lease_s
 
 
 def test_a_lie_does_not_mislead(registry: Registry, broker: redis.Redis) -> None:

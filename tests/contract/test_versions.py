@@ -16,7 +16,6 @@ from echo_tasks.answers import Flight
 from echo_tasks.errors import LetterNotFound, RecordTooNew
 from echo_tasks.leases import Claim, NothingToDo
 from echo_tasks.messages import JobSpec, JobStatus, Options
-from echo_tasks.reaper import REIGN_S
 from echo_tasks.versions import Since
 
 NEWER = versions.LATEST + 1
@@ -155,12 +154,12 @@ def test_a_newer_job_in_line_is_let_go_by_those_who_can_read_it(yard: Yard) -> N
     assert not yard.reaper.round()
     assert yard.a_reaper().round()
     yard.broker.delete(keys.REAPER)
-    at[0] += REIGN_S
+    at[0] += yard.reaper.liveness.reign_s
     assert yard.reaper.round()
     made_readable(yard, spec.job_id)
     yard.wait()
     yard.a_reaper().stop()
-    at[0] += REIGN_S
+    at[0] += yard.reaper.liveness.reign_s
     yard.broker.delete(keys.REAPER)
     assert yard.reaper.round()
     assert yard.take() == [spec.job_id]

@@ -49,7 +49,7 @@ def large_answers(large: Fleet) -> Answers:
     return undisturbed(large, len(SCRIPTS))
 
 
-@pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_nothing_is_lost_or_doubled_for_long(large: Fleet, large_answers: Answers, name: str) -> None:
