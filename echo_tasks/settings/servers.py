@@ -51,7 +51,7 @@ class Servers(BaseModel):
         1,
         ge=0.01,
         le=60,
-        description="seconds before a process that died is started again; doubled with each early death, up to 30 times "
+        description="seconds before a process that died is started again; doubled with each early death, to 30 times "
         "as long; one that ran for 30 times as long was healthy",
     )
     echo_server: str | None = Field(
