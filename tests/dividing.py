@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from pathlib import Path
@@ -35,6 +36,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """`-n auto`: no other processes where a single file is asked for."""
     asked = [Path(word.partition("::")[0]) for word in config.args]
     return 0 if len(asked) == 1 and asked[0].is_file() else PROCESSES
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Collect no garbage while the tests are imported: a fifth of the time would go into that."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was imported stays: no collection has to visit it."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

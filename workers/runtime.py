@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -149,6 +150,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         )
         tasks.attach(Told(steps))
         self._announce(worker)
+        gc.freeze()  # modules stay: no collection, nor the one at the process's end, has to visit a million objects
+        gc.enable()
 
         self._obey(
             engine,
