@@ -48,9 +48,7 @@ def _vocabulary() -> str:
     wanted = {repr(piece) for piece in [*re.findall(r" ?\w+|\n+|\W", WORDS), *CHARACTERS]}
     entries = [line.partition(" ")[2] for line in lines]
     chosen = entries[:256] + [
-        entry
-        for number, entry in enumerate(entries[256:])
-        if number % 24 == 0 or entry.rpartition(" ")[0] in wanted
+        entry for number, entry in enumerate(entries[256:]) if number % 24 == 0 or entry.rpartition(" ")[0] in wanted
     ]
     return "".join(f"{token_id} {entry}\n" for token_id, entry in enumerate(chosen, 1))
 

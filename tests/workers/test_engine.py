@@ -210,9 +210,7 @@ def test_a_character_in_several_tokens_comes_whole(model: RWKV7, start_engine: S
     assert pieces == ["é", "€", "😀"]
 
 
-def test_undecodable_ids_are_never_said(
-    model: RWKV7, start_engine: StartEngine, tokenizer: Tokenizer
-) -> None:
+def test_undecodable_ids_are_never_said(model: RWKV7, start_engine: StartEngine, tokenizer: Tokenizer) -> None:
     """A model that wants ids beyond the vocabulary gets others, and its answer is text."""
     ids = [tokenizer.largest_id + 1, model.shape.vocabulary - 1]
     answer = ask(start_engine(Script(model, ids)), replace(GREEDY, max_tokens=2))
