@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+import pytest
 from torch import Tensor
 
 from workers.batch import Batch, Segment
 from workers.rwkv7 import RWKV7
+from workers.slots import Slots
 
-MAX_TOKENS = 256
+MAX_TOKENS = 96
 """Tokens that a step of the tests' models may be fed."""
 
 _PATIENCE_S = 60
@@ -19,6 +21,16 @@ _PATIENCE_S = 60
 def fed(model: RWKV7, slot: int, tokens: Sequence[int]) -> Tensor:
     """The logits (V,) after `tokens` more in a slot."""
     return model.forward(Batch((Segment(slot, tuple(tokens)),)))[0].cpu().clone()
+
+
+def assert_free(slots: Slots) -> None:
+    """Each of the slots is free, and no other."""
+    taken = [slots.take() for _ in range(slots.count)]
+    assert sorted(taken) == [*range(slots.count)]
+    with pytest.raises(IndexError):
+        slots.take()
+    for slot in reversed(taken):
+        slots.give_back(slot)
 
 
 class Reading:

@@ -1,18 +1,20 @@
-"""A tiny random model, the World vocabulary, and engines over them that are stopped at the end."""
+"""A tiny random model with a small vocabulary, and engines over them that are stopped at the end."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache as remembered
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import oracle as oracles
 import pytest
 import torch
-from feeding import MAX_TOKENS
+from feeding import MAX_TOKENS, assert_free
+from oracle import Oracle, uneven
 
-from bench import untrained
 from cache.memory import MemoryTier
 from cache.tiered import TieredCache
 from workers import checkpoint
@@ -26,29 +28,52 @@ from workers.tokenizer import Tokenizer
 MAX_PROMPT_TOKENS = 1024
 
 
-@pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
-    """The World tokenizer."""
-    return vocabulary.load(None)
+WORDS = (
+    "User: What is a tree?\n\nAssistant: A plant.\n\nUser: And a forest?\n\nAssistant: Two. One. hello hi number Think"
+    "System: Be brief.\n\nThe quick brown fox jumps over the lazy dog. word def return x f(x): two plus three"
+)
+CHARACTERS = "天地玄黃黄宇宙洪荒日月"
+"""Words and characters of the tests' prompts that are a token each."""
+
+UNDECODABLE = 6
+"""Ids of the tiny model that stand for no bytes, as many as an official model has."""
+
+
+def _vocabulary() -> str:
+    """The World vocabulary's bytes, what the tests' prompts are made of, and every 24th of its other tokens.
+
+    A step of the tiny model with all 65,536 tokens would spend nine tenths of its time on them.
+    """
+    lines = (files("rwkv") / vocabulary.WORLD).read_text(encoding="utf-8").splitlines()
+    wanted = {repr(piece) for piece in [*re.findall(r" ?\w+|\n+|\W", WORDS), *CHARACTERS]}
+    entries = [line.partition(" ")[2] for line in lines]
+    chosen = entries[:256] + [
+        entry for number, entry in enumerate(entries[256:]) if number % 24 == 0 or entry.rpartition(" ")[0] in wanted
+    ]
+    return "".join(f"{token_id} {entry}\n" for token_id, entry in enumerate(chosen, 1))
 
 
 @pytest.fixture(scope="session")
 def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model's file. Its norms are uneven, so that one that is left out or swapped shows."""
-    weights = untrained.weights(layers=2, width=128, vocabulary=65536)
-    uneven = torch.Generator().manual_seed(1)
-    for name in [name for name in weights if ".ln" in name or name.startswith("ln_")]:
-        noise = 0.2 * torch.randn(weights[name].shape, generator=uneven)
-        weights[name] = (weights[name].float() + noise).to(torch.bfloat16)
+    """A tiny model's file, with its vocabulary beside it."""
     path = tmp_path_factory.mktemp("models") / "tiny.pth"
-    torch.save(weights, path)
+    beside = path.with_suffix(".vocab.txt")
+    beside.write_text(_vocabulary(), encoding="utf-8")
+    size = vocabulary.load(beside).largest_id + 1 + UNDECODABLE
+    torch.save(uneven(size), path)
     return path
 
 
 @pytest.fixture(scope="session")
-def oracle(checkpoint_path: Path) -> Any:
+def tokenizer(checkpoint_path: Path) -> Tokenizer:
+    """The tiny model's tokenizer."""
+    return vocabulary.load(checkpoint_path.with_suffix(".vocab.txt"))
+
+
+@pytest.fixture(scope="session")
+def oracle(checkpoint_path: Path) -> Oracle:
     """The `rwkv` package with the tiny model."""
-    return oracles.load(checkpoint_path)
+    return Oracle(checkpoint_path)
 
 
 @dataclass(frozen=True)
@@ -70,17 +95,37 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture(scope="session")
-def make_model(checkpoint_path: Path, backend: Backend) -> Callable[[int], RWKV7]:
-    """The tiny model in fp32, with as many slots as asked for."""
+def shared_model(checkpoint_path: Path, backend: Backend) -> Callable[[int], RWKV7]:
+    """The tiny model in fp32 with as many slots as asked for, one for all tests."""
     loaded = checkpoint.load(checkpoint_path)
-    return lambda slots: RWKV7(
-        loaded,
-        torch.float32,
-        slots=slots,
-        max_tokens=MAX_TOKENS,
-        kernels=backend.kernels,
-        device=backend.device,
+    return remembered(
+        lambda slots: RWKV7(
+            loaded,
+            torch.float32,
+            slots=slots,
+            max_tokens=MAX_TOKENS,
+            kernels=backend.kernels,
+            device=backend.device,
+        )
     )
+
+
+@pytest.fixture
+def make_model(shared_model: Callable[[int], RWKV7]) -> Iterator[Callable[[int], RWKV7]]:
+    """Lends the shared model; the test leaves all its slots free, for the next one."""
+    lent: list[RWKV7] = []
+
+    def lend(slots: int) -> RWKV7:
+        lent.append(shared_model(slots))
+        return lent[-1]
+
+    yield lend
+    try:
+        for model in lent:
+            assert_free(model.slots)
+    except BaseException:
+        shared_model.cache_clear()  # type: ignore[attr-defined]
+        raise
 
 
 @pytest.fixture

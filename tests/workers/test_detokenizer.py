@@ -67,7 +67,7 @@ def test_what_is_certain_comes_out_at_once(pieces: list[bytes], stops: list[byte
         assert text == certain(data, stops)
 
 
-@given(text=st.text(alphabet=st.characters(exclude_characters="\ufffd", codec="utf-8")), size=st.integers(1, 3))
+@given(text=st.text().map(lambda text: text.replace("\ufffd", "")), size=st.integers(1, 3))
 def test_only_whole_characters_come_out(text: str, size: int) -> None:
     """Text that comes a few bytes at a time never shows half a character, and all of it comes."""
     data = text.encode()

@@ -14,8 +14,14 @@ from torch import Tensor
 from workers.fused import products as products_module
 from workers.fused.products import Product, Products, is_own, room_for
 
-TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 8e-3}
-"""Of the largest output; that of bf16 is its own precision."""
+ROUNDING = {torch.float32: 0.0, torch.bfloat16: 2**-8}
+"""What an output may lose by its number format, in parts of itself."""
+
+SUMMING = 1e-6
+"""What it may lose by being summed up in fp32, in parts of the sum of its terms' magnitudes.
+
+The output itself is no measure of that: it may be next to nothing where terms of both signs cancel.
+"""
 
 MAX_ROWS = 70
 
@@ -25,39 +31,55 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=["own", "torch"])
+@pytest.fixture(params=["own", "own, 3 threads", "torch"])
 def make(request: pytest.FixtureRequest, dtype: torch.dtype) -> Callable[[Sequence[Product]], Products]:
     """Both implementations, whatever would be chosen here."""
-    if request.param == "own" and not is_own(dtype):
+    own = request.param != "torch"
+    if own and not is_own(dtype):
         pytest.skip(f"the own kernel wants AVX-512, and for bf16 AVX512-BF16 without AMX ({dtype})")
-    made = products_module._Packed if request.param == "own" else products_module._Torch
-    return lambda parts: made(parts, torch.get_num_threads())
+    made = products_module._Packed if own else products_module._Torch
+    return lambda parts: made(parts, 3 if "threads" in request.param else 1)
 
 
-def random(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
-    return torch.randn(rows, columns).to(dtype)
+@pytest.fixture
+def random() -> Callable[..., Tensor]:
+    """Makes the same random numbers in every run."""
+    chance = torch.Generator().manual_seed(5)
+    return lambda rows, columns, dtype: torch.randn(rows, columns, generator=chance).to(dtype)
+
+
+def bounds(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the most that x times the weight may be, by what its number format and summing up may lose."""
+    exact, magnitudes = x.double() @ weight.double().t(), x.double().abs() @ weight.double().abs().t()
+    off = ROUNDING[x.dtype] * exact.abs() + SUMMING * magnitudes
+    return exact - off, exact + off
 
 
 @pytest.mark.parametrize("outputs", [1, 63, 64, 65, 300])
 @pytest.mark.parametrize("inputs", [2, 32, 770])
 def test_a_product_is_torchs(
-    make: Callable[[Sequence[Product]], Products], dtype: torch.dtype, inputs: int, outputs: int
+    make: Callable[[Sequence[Product]], Products],
+    random: Callable[..., Tensor],
+    dtype: torch.dtype,
+    inputs: int,
+    outputs: int,
 ) -> None:
     """For any number of rows, of which the later ones stay as they were."""
     weight, out = random(outputs, inputs, dtype), room_for(MAX_ROWS, outputs, dtype)
     x = random(MAX_ROWS, inputs, dtype)
     product = make([Product(x, weight, out)])
+    least, most = bounds(x, weight)
     for rows in (1, 2, 3, 4, 5, 6, 7, 13, MAX_ROWS):
-        x.copy_(random(MAX_ROWS, inputs, dtype))
         out.fill_(7)
         product(rows)
-        expected = x[:rows].double() @ weight.double().t()
-        off = (out[:rows, :outputs].double() - expected).abs().max()
-        assert off <= TOLERANCE[dtype] * expected.abs().max()
+        found = out[:rows, :outputs]
+        assert bool(((least[:rows] <= found) & (found <= most[:rows])).all())
         assert bool((out[rows:] == 7).all())
 
 
-def test_several_products_are_one_pass(make: Callable[[Sequence[Product]], Products], dtype: torch.dtype) -> None:
+def test_several_products_are_one_pass(
+    make: Callable[[Sequence[Product]], Products], random: Callable[..., Tensor], dtype: torch.dtype
+) -> None:
     """Of different sizes, from columns of one table, into columns of another."""
     x, out = random(MAX_ROWS, 256, dtype), room_for(MAX_ROWS, 320, dtype)
     parts = [
@@ -67,12 +89,13 @@ def test_several_products_are_one_pass(make: Callable[[Sequence[Product]], Produ
     ]
     make(parts)(MAX_ROWS)
     for part in parts:
-        expected = part.x.double() @ part.weight.double().t()
-        found = part.out[:, : len(part.weight)].double()
-        assert (found - expected).abs().max() <= TOLERANCE[dtype] * expected.abs().max()
+        found, (least, most) = part.out[:, : len(part.weight)], bounds(part.x, part.weight)
+        assert bool(((least <= found) & (found <= most)).all())
 
 
-def test_nan_stays_in_its_row(make: Callable[[Sequence[Product]], Products], dtype: torch.dtype) -> None:
+def test_nan_stays_in_its_row(
+    make: Callable[[Sequence[Product]], Products], random: Callable[..., Tensor], dtype: torch.dtype
+) -> None:
     """A row of NaN leaves its neighbours in the tile as they are."""
     x, out = random(6, 64, dtype), room_for(6, 64, dtype)
     x[2] = float("nan")

@@ -42,6 +42,12 @@ Lines = list[str]
 
 
 @pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    """The World tokenizer."""
+    return load(None)
+
+
+@pytest.fixture(scope="module")
 def oracle() -> TRIE_TOKENIZER:
     """The package's tokenizer: about 250 MB, so one for the module."""
     return TRIE_TOKENIZER(str(files("rwkv") / WORLD))

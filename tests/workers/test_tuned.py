@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import greedy
+from oracle import Oracle
 from torch import Tensor
 
 from echo_tasks.errors import CheckpointError, RequestRejected, SettingsError
@@ -61,14 +61,14 @@ def ask(engine: Engine, initial: str | None, prompt: str = PROMPT, **more: Any) 
 
 @pytest.mark.filterwarnings(r"ignore:`torch\.jit\.script:DeprecationWarning")
 def test_the_package_says_the_same_from_the_same_state(
-    model: RWKV7, folder: Path, states: dict[str, Tuned], oracle: Any, tokenizer: Tokenizer, start_engine: Any
+    model: RWKV7, folder: Path, states: dict[str, Tuned], oracle: Oracle, tokenizer: Tokenizer, start_engine: Any
 ) -> None:
     """In its own layout the file's matrices are as they are; each state has tokens of its own."""
     engine, said = start_engine(model, tuned=states), []
     for name in ("one", "two", None):
         answer = ask(engine, name)
         initial = torch.load(folder / f"{name}.pth", weights_only=True) if name else None
-        assert list(answer.tokens) == greedy(oracle, tokenizer, PROMPT, NEW_TOKENS, initial)
+        assert list(answer.tokens) == oracle.greedy(tokenizer, PROMPT, NEW_TOKENS, initial)
         said.append(answer.tokens)
     assert len({*said}) == 3
 
