@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import expressions
 from processes import ROOT
@@ -32,13 +33,15 @@ def _patterns() -> Iterator[str]:
                         yield "".join(r"[a-z0-9_]+" if part is None else re.escape(str(part)) for part in parts)
 
 
-DECLARED = re.compile("|".join(sorted({text for text in _patterns() if re.match(r"[a-z][a-z0-9_\[\]+-]+$", text)})))
+@cache
+def _declared() -> re.Pattern[str]:
+    return re.compile("|".join(sorted({text for text in _patterns() if re.match(r"[a-z][a-z0-9_\[\]+-]+$", text)})))
 
 
 def is_declared(name: str) -> bool:
     """Whether our code declares a metric of which this is a series."""
     candidates = [name, *(name.removesuffix(end) for end in DERIVED if name.endswith(end))]
-    return any(DECLARED.fullmatch(candidate) for candidate in candidates)
+    return any(_declared().fullmatch(candidate) for candidate in candidates)
 
 
 def exists(name: str) -> bool:

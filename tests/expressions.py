@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fast_yaml
 import promql_parser
-import yaml
 from processes import ROOT
 
 PROMETHEUS = ROOT / "monitoring" / "prometheus"
@@ -33,7 +33,7 @@ def rules(kind: str) -> list[dict[str, Any]]:
     return [
         rule
         for path in RULES
-        for group in yaml.safe_load(path.read_text())["groups"]
+        for group in fast_yaml.load(path.read_text())["groups"]
         for rule in group["rules"]
         if kind in rule
     ]
@@ -106,4 +106,4 @@ def _chosen(text: str) -> str:
 
 def read_tests(path: Path) -> list[dict[str, Any]]:
     """The cases of a file of promtool's."""
-    return yaml.safe_load(path.read_text())["tests"]  # type: ignore[no-any-return]
+    return fast_yaml.load(path.read_text())["tests"]  # type: ignore[no-any-return]

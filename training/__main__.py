@@ -19,12 +19,13 @@ from training.foreseen import foreseen
 from training.loop import Progress, Recipe, Trainer
 from training.model import RWKV7, Size
 from training.rows import Batch, batches
+from training.wkv import has_kernel
 from workers import tokenizer
 from workers.tokenizer import Tokenizer
 
 _SAMPLES = 6000
-_SAVE_EVERY = 100
-"""Steps between two saves; the documents of so many steps have a seed of their own, so that a run resumes exactly."""
+_PART = 100
+"""The documents of so many steps have a seed of their own, so that a run resumes exactly."""
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def _trainer(options: argparse.Namespace, words: Tokenizer) -> Trainer:
     size = Size(options.layers, options.width, words.largest_id + 1)
     model = RWKV7(size).to("cuda" if torch.cuda.is_available() else "cpu")
     if options.compile:
+        torch.compiler.assume_constant_result(has_kernel)  # type: ignore[no-untyped-call]
         for block in model.blocks:
             block.compile()
     trainer = Trainer(model, Recipe(options.steps, min(options.practice_steps, options.steps // 2), options.rate))
@@ -73,7 +75,7 @@ def _train(trainer: Trainer, words: Tokenizer, options: argparse.Namespace) -> N
             f"loss {loss:.4f}, accuracy {accuracy:.2%}, {progress.tokens_per_s:,.0f} tokens/s", refresh=False
         )
         shown.update()
-        if progress.step % _SAVE_EVERY == 0:
+        if progress.step % options.save_every == 0:
             trainer.save(_run_of(options))
         if progress.step % options.judge_every == 0:
             shown.write(_held_out(trainer.model, words))
@@ -89,12 +91,12 @@ def _held_out(model: RWKV7, words: Tokenizer) -> str:
 
 def _feed(words: Tokenizer, options: argparse.Namespace, recipe: Recipe, step: int) -> Iterator[Batch]:
     """The batches from `step` on."""
-    for part in count(step // _SAVE_EVERY):
+    for part in count(step // _PART):
         random = Random(f"{options.seed} {part}")  # noqa: S311 - texts, no secrets
-        practice = part * _SAVE_EVERY >= recipe.practice_from
-        skipped = step % _SAVE_EVERY if part == step // _SAVE_EVERY else 0
+        practice = part * _PART >= recipe.practice_from
+        skipped = step % _PART if part == step // _PART else 0
         yield from islice(
-            batches(documents(random, words, practice=practice), options.rows, options.length), skipped, _SAVE_EVERY
+            batches(documents(random, words, practice=practice), options.rows, options.length), skipped, _PART
         )
 
 
@@ -117,6 +119,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=1024, help="tokens a row")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between two lines of progress")
+    parser.add_argument("--save-every", type=int, default=100, metavar="STEPS", help="between saves of the run")
     parser.add_argument(
         "--judge-every", type=int, default=1000, metavar="STEPS", help="between looks at held-out words"
     )

@@ -84,9 +84,12 @@ def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
     return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def has_kernel() -> bool:
-    """Whether the kernel runs here: whether this machine has a C compiler, or had one before."""
+    """Whether the kernel runs here: whether this machine has a C compiler, or had one before.
+
+    Whoever compiles a model has to mark it by `torch.compiler.assume_constant_result`. It is not marked here, since
+    that imports torch's compiler, which takes a second.
+    """
     try:
         _kernel()
     except (OSError, subprocess.CalledProcessError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import cache
 from typing import Any
 
 from echo_tasks import addresses
@@ -73,5 +74,12 @@ def allowed(name: str) -> str:
 
 def _schema(name: str) -> dict[str, Any]:
     """The JSON schema of a setting, where it is set."""
-    schema: dict[str, Any] = Settings.model_json_schema()["properties"][name]
+    schema = _schemas()[name]
     return next((choice for choice in schema.get("anyOf", []) if choice.get("type") != "null"), schema)
+
+
+@cache
+def _schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schema of every setting; made once, since it takes tens of milliseconds."""
+    schemas: dict[str, dict[str, Any]] = Settings.model_json_schema()["properties"]
+    return schemas

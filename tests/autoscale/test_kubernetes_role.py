@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import yaml
+import fast_yaml
 from cluster_fake import DEPLOYMENT, NAMESPACE, TOKEN, ClusterFake
 from exchange import Request, served
 from processes import ROOT
@@ -42,7 +42,7 @@ def test_the_role_has_what_the_actuator_asks_for(tmp_path: Path, registry: Drain
         actuator.starting([])
     assert cluster.deleted == [goes]
     needed = {right(request) for request in cluster.asked}
-    documents = list(yaml.safe_load_all((ROOT / "k8s" / "access.yaml").read_text()))
+    documents = list(fast_yaml.load_all((ROOT / "k8s" / "access.yaml").read_text()))
     (role,) = [it for it in documents if it["kind"] == "Role"]
     granted = {
         (group, resource, verb)

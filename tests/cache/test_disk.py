@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import second
-from conftest import Another
+from caching import Another
 
 from cache.disk import DiskTier
 from cache.tier import MISS, Entry

@@ -14,7 +14,7 @@ from typing import Any
 import diskcache
 import pytest
 import second
-from conftest import Another
+from caching import Another
 from processes import until
 
 from cache.disk import DiskTier, RawDisk

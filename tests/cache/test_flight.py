@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 import second
-from conftest import Another, brief, own_database
+from caching import Another, brief, own_database
 from processes import Site, until
 
 from cache.flight import Flights

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from conftest import Clock
+from caching import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Clock
+from caching import Clock
 from processes import Site, until
 from test_tags import Process
 from test_tiered import Ahead

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 import second
-from conftest import Another, Clock
+from caching import Another, Clock
 from processes import until
 
 from cache.changes import Change, Changes

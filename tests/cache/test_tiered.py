@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import Clock, brief
+from caching import Clock, brief
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import Site

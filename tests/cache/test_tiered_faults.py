@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Clock, brief
+from caching import Clock, brief
 from processes import Site
 from test_tiered import Ahead, counts, holders
 

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 import redis
-from conftest import Clock
+from caching import Clock
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from processes import until

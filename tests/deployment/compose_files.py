@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import fast_yaml
 import pytest
-import yaml
 from processes import ROOT
 
 BASE = ROOT / "docker-compose.yml"
@@ -26,7 +26,7 @@ Service = dict[str, Any]
 
 def read(path: Path) -> dict[str, Any]:
     """A file by itself."""
-    found: dict[str, Any] = _filled(yaml.safe_load(path.read_text()))
+    found: dict[str, Any] = _filled(fast_yaml.load(path.read_text()))
     return found
 
 

@@ -11,6 +11,7 @@ from os.path import relpath
 from pathlib import Path
 from typing import Any
 
+import fast_yaml
 import pytest
 import yaml
 from processes import ROOT
@@ -38,7 +39,7 @@ kubectl_needed = pytest.mark.skipif(
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The documents of a file."""
-    return [document for document in yaml.safe_load_all(path.read_text()) if document]
+    return [document for document in fast_yaml.load_all(path.read_text()) if document]
 
 
 def plain() -> list[dict[str, Any]]:
@@ -50,7 +51,7 @@ def plain() -> list[dict[str, Any]]:
 def added(component: str) -> list[dict[str, Any]]:
     """The objects that a component brings, as they stand in its files."""
     folder = FOLDER / component
-    names = yaml.safe_load((folder / "kustomization.yaml").read_text()).get("resources", [])
+    names = fast_yaml.load((folder / "kustomization.yaml").read_text()).get("resources", [])
     return [document for name in names for document in read(folder / name)]
 
 
@@ -64,7 +65,7 @@ def built(folder: Path, *components: str, also: dict[str, Any] | None = None) ->
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(own | (also or {})))
     done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in fast_yaml.load_all(done.stdout) if document]
 
 
 def one(documents: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import jsonschema
-from cloudcoil.models.keda import v1alpha1 as keda
-from cloudcoil.models.prometheus_operator import v1 as operator
 
 ADDED_IN_KEDA_2_17 = {"Fallback": {"behavior": {"enum": ["static", "currentReplicas", "currentReplicasIfHigher"]}}}
 """For Python 3.11 there are models of KEDA 2.16 alone."""
 
 _MODELS = {
-    ("keda.sh/v1alpha1", "ScaledObject"): keda.ScaledObject,
-    ("monitoring.coreos.com/v1", "ServiceMonitor"): operator.ServiceMonitor,
+    ("keda.sh/v1alpha1", "ScaledObject"): "cloudcoil.models.keda.v1alpha1",
+    ("monitoring.coreos.com/v1", "ServiceMonitor"): "cloudcoil.models.prometheus_operator.v1",
 }
+"""The modules of these models are imported when they are needed: the second takes seconds."""
+
 _OF_CLOUD_RUN = {
     ("serving.knative.dev/v1", "Service"): "Service",
     ("run.googleapis.com/v1", "WorkerPool"): "WorkerPool",
@@ -32,8 +33,16 @@ def faults(document: dict[str, Any]) -> list[str]:
 
 
 @cache
+def cloud_run() -> dict[str, Any]:
+    """The kinds of Cloud Run's API as Google describes them."""
+    text = (files("googleapiclient") / "discovery_cache" / "documents" / "run.v1.json").read_text()
+    described: dict[str, Any] = json.loads(text)["schemas"]
+    return described
+
+
+@cache
 def _of_model(kind: tuple[str, str]) -> dict[str, Any]:
-    schema = _MODELS[kind].model_json_schema(by_alias=True)
+    schema = getattr(importlib.import_module(_MODELS[kind]), kind[1]).model_json_schema(by_alias=True)
     for name, properties in ADDED_IN_KEDA_2_17.items():
         if name in schema["$defs"]:
             schema["$defs"][name]["properties"] |= properties
@@ -43,9 +52,8 @@ def _of_model(kind: tuple[str, str]) -> dict[str, Any]:
 @cache
 def _of_cloud_run(name: str) -> dict[str, Any]:
     """Google's own description of its API, which its client library carries."""
-    text = (files("googleapiclient") / "discovery_cache" / "documents" / "run.v1.json").read_text()
-    described = json.loads(text.replace('"$ref": "', '"$ref": "#/definitions/'))
-    return _strict({"$ref": f"#/definitions/{name}", "definitions": described["schemas"]})
+    definitions = json.loads(json.dumps(cloud_run()).replace('"$ref": "', '"$ref": "#/definitions/'))
+    return _strict({"$ref": f"#/definitions/{name}", "definitions": definitions})
 
 
 def _strict(schema: Any) -> Any:

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fast_yaml
 import known
 import pytest
-import yaml
 from compose_files import AUTOSCALE, BASE, OVERRIDE, SERVICES, SWARM, WHOLE, environment, read, variables
 from processes import ROOT
 from promtool import needed, promtool
@@ -116,7 +116,7 @@ def test_the_scaled_service_is_the_one_that_the_controller_scales() -> None:
 
 
 def compared(path: Path, key: str) -> dict[str, Any]:
-    return {one.get("job_name") or one["name"]: one for one in yaml.safe_load(path.read_text())[key]}
+    return {one.get("job_name") or one["name"]: one for one in fast_yaml.load(path.read_text())[key]}
 
 
 def test_monitoring_is_that_of_the_farm_elsewhere() -> None:
@@ -124,7 +124,7 @@ def test_monitoring_is_that_of_the_farm_elsewhere() -> None:
     ours, plain = ROOT / "docker" / "prometheus.yml", ROOT / "monitoring" / "prometheus" / "prometheus.yml"
     assert compared(ours, "scrape_configs").keys() == compared(plain, "scrape_configs").keys() - {"node"}
     for key in ("global", "rule_files"):
-        assert yaml.safe_load(ours.read_text())[key] == yaml.safe_load(plain.read_text())[key]
+        assert fast_yaml.load(ours.read_text())[key] == fast_yaml.load(plain.read_text())[key]
     sources = (
         ROOT / "docker/grafana/datasources.yml",
         ROOT / "monitoring/grafana/provisioning/datasources/datasources.yml",

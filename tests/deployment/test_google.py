@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import fast_yaml
 import known
 import pytest
 import schemas
-import yaml
 from processes import ROOT
 
 from echo_api.proxies import TrustedProxies
 from echo_tasks.settings import load
 
 FOLDER = ROOT / "clouds" / "google"
-DOCUMENTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))}
+DOCUMENTS = {path.stem: fast_yaml.load(path.read_text()) for path in sorted(FOLDER.glob("*.yaml"))}
 CONTAINERS = {
     container["name"]: (name, container)
     for name, document in DOCUMENTS.items()
     for container in document["spec"]["template"]["spec"]["containers"]
 }
-DESCRIBED = json.loads((files("googleapiclient") / "discovery_cache" / "documents" / "run.v1.json").read_text())[
-    "schemas"
-]
 
 NAMES = ("PROJECT", "REGION", "NETWORK", "SUBNETWORK", "BROKER_HOST", "STORE_HOST", "EDGE_ADDRESS")
 EDGE_ADDRESS = "198.51.100.7"
@@ -50,7 +45,7 @@ LEFT_OUT = re.compile("Not supported (by|in) Cloud Run", re.I)
 
 def unsupported(kind: str, value: Any, where: str = "") -> Iterator[str]:
     """The fields whose description says that Cloud Run knows them from Kubernetes, and does not take them."""
-    for name, told in DESCRIBED[kind].get("properties", {}).items():
+    for name, told in schemas.cloud_run()[kind].get("properties", {}).items():
         if name in value:
             if LEFT_OUT.match(told.get("description", "")):
                 yield f"{where}.{name}"
@@ -174,7 +169,7 @@ def test_the_recipe_puts_the_sites_names_in() -> None:
         env = {"PATH": "/usr/bin:/bin"} | names
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
         assert not re.search(rf"\b({'|'.join(NAMES)})\b", re.sub("#.*", "", done.stdout))
-        filled = yaml.safe_load(done.stdout)
+        filled = fast_yaml.load(done.stdout)
         assert schemas.faults(filled) == []
         assert (
             filled["spec"]["template"]["spec"]["serviceAccountName"]

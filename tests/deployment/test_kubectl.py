@@ -9,12 +9,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fast_yaml
 import known
 import kubernetes_validate
 import manifests
 import pytest
 import schemas
-import yaml
 from api_server import ApiServer
 from exchange import served
 
@@ -160,7 +160,7 @@ def test_workers_are_given_a_gpu_where_it_is_asked_for(tmp_path: Path) -> None:
 def test_the_site_of_the_documentation_can_be_built(tmp_path: Path) -> None:
     """Its registry in every image of ours, its host at the edge, its components."""
     (text,) = re.findall(r"```yaml\n(.+?)```", (manifests.FOLDER / "README.md").read_text(), re.S)
-    site = yaml.safe_load(text)
+    site = fast_yaml.load(text)
     assert site.pop("resources") == ["../k8s"]
     components = [Path(name).name for name in site.pop("components")]
     documents = manifests.built(tmp_path / "site", *components, also=site)

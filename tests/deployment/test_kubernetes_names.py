@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import expressions
+import fast_yaml
 import known
 import manifests
 import pytest
@@ -90,9 +91,9 @@ def test_settings_exist_and_may_be_so(workload: Workload) -> None:
 @pytest.mark.parametrize("component", manifests.COMPONENTS)
 def test_settings_of_components_exist(component: str) -> None:
     """Those that their patches set."""
-    patches = yaml.safe_load((manifests.FOLDER / component / "kustomization.yaml").read_text()).get("patches", [])
+    patches = fast_yaml.load((manifests.FOLDER / component / "kustomization.yaml").read_text()).get("patches", [])
     for text in (patch["patch"] for patch in patches if "patch" in patch):
-        patched = yaml.safe_load(text)
+        patched = fast_yaml.load(text)
         for name, value in patched["data"].items() if isinstance(patched, dict) else ():
             assert known.is_allowed(name, value)
             assert known.is_setting(name)
@@ -128,7 +129,7 @@ def test_the_edge_leads_to_routes() -> None:
 def queries() -> dict[str, str]:
     """What autoscalers ask Prometheus, by component."""
     (trigger,) = manifests.one(manifests.added("keda"), "ScaledObject", "cognitive-service")["spec"]["triggers"]
-    (rule,) = yaml.safe_load((manifests.FOLDER / "hpa" / "adapter-values.yaml").read_text())["rules"]["external"]
+    (rule,) = fast_yaml.load((manifests.FOLDER / "hpa" / "adapter-values.yaml").read_text())["rules"]["external"]
     return {"keda": trigger["metadata"]["query"], "hpa": rule["metricsQuery"].replace(",<<.LabelMatchers>>", "")}
 
 
@@ -149,7 +150,7 @@ def test_autoscalers_aim_where_our_controller_does() -> None:
     (trigger,), (metric,) = keda["triggers"], hpa["metrics"]
     assert float(trigger["metadata"]["threshold"]) == aim
     assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": f"{1000 * aim:.0f}m"}
-    adapter = yaml.safe_load((manifests.FOLDER / "hpa" / "adapter-values.yaml").read_text())
+    adapter = fast_yaml.load((manifests.FOLDER / "hpa" / "adapter-values.yaml").read_text())
     assert metric["external"]["metric"]["name"] == adapter["rules"]["external"][0]["name"]["as"]
     for scaler, least, most in ((keda, "minReplicaCount", "maxReplicaCount"), (hpa, "minReplicas", "maxReplicas")):
         target = scaler["scaleTargetRef"]
@@ -162,7 +163,7 @@ def test_monitors_name_jobs_as_the_rules_do() -> None:
     monitor = manifests.one(manifests.added("monitors"), "ServiceMonitor", "processes")["spec"]
     told = yaml.safe_dump(monitor["endpoints"])
     jobs = {"echo-api", "celery-exporter", *(f"echo-{it}" for it in re.search(r"\(([a-z|]+)\)", told)[1].split("|"))}  # type: ignore[index]
-    configured = yaml.safe_load(expressions.CONFIGURATION.read_text())["scrape_configs"]
+    configured = fast_yaml.load(expressions.CONFIGURATION.read_text())["scrape_configs"]
     assert jobs == {job["job_name"] for job in configured} - {"prometheus", "node"}
     watched = [one for one in WORKLOADS if manifests.selects(monitor["selector"], one.labels)]
     assert {one.service for one in watched} == {"api", "worker", "controller", "exporter"}
@@ -171,7 +172,7 @@ def test_monitors_name_jobs_as_the_rules_do() -> None:
 
 def test_kustomize_lists_what_plain_apply_reads() -> None:
     """The same files, under a name that plain apply passes over."""
-    listed = yaml.safe_load((manifests.FOLDER / "Kustomization").read_text())["resources"]
+    listed = fast_yaml.load((manifests.FOLDER / "Kustomization").read_text())["resources"]
     assert sorted(listed) == [path.name for path in manifests.FILES]
     assert listed[0] == manifests.FILES[0].name == "00-namespace.yaml"
 
@@ -180,11 +181,11 @@ def test_components_find_what_they_patch() -> None:
     """Files, objects and containers."""
     for component in manifests.COMPONENTS:
         folder = manifests.FOLDER / component
-        described = yaml.safe_load((folder / "kustomization.yaml").read_text())
+        described = fast_yaml.load((folder / "kustomization.yaml").read_text())
         assert all((folder / name).is_file() for name in described.get("resources", []))
         for patch in described.get("patches", []):
             text = patch.get("patch") or (folder / patch["path"]).read_text()
-            target = patch.get("target") or _identity(yaml.safe_load(text))
+            target = patch.get("target") or _identity(fast_yaml.load(text))
             manifests.one(PLAIN, target["kind"], target["name"])
 
 
@@ -207,7 +208,7 @@ def test_secrets_that_are_named_are_made() -> None:
 
 def printed() -> list[dict[str, Any]]:
     text = subprocess.run([Path(manifests.FOLDER) / "secrets.sh"], capture_output=True, text=True, check=True).stdout
-    documents = [it for it in yaml.safe_load_all(text) if it]
+    documents = [it for it in fast_yaml.load_all(text) if it]
     assert {it["metadata"]["namespace"] for it in documents} == {PLAIN[0]["metadata"]["name"]}
     return documents
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import fast_yaml
 import known
 import pytest
-import yaml
 from compose_files import AUTOSCALE, BASE, SERVICES, SWARM, docker_can, read
 from processes import ROOT
 
@@ -24,7 +24,7 @@ def test_a_swarm_takes_the_stack(files: list[Path]) -> None:
     command = ["docker", "stack", "config", *(word for path in files for word in ("-c", str(path)))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = yaml.safe_load(done.stdout)
+    told = fast_yaml.load(done.stdout)
     assert set(told["services"]) >= set(known.SERVICES)
     assert {name for name, one in told["networks"].items() if not one.get("internal")} == {"edge"}
 

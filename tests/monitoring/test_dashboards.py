@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import expressions
+import fast_yaml
 import pytest
-import yaml
 from processes import ROOT
 from pydantic import ValidationError
 
@@ -120,9 +120,9 @@ def test_no_text_of_a_description_is_lost(path: Path) -> None:
 def test_grafana_is_told_where_everything_is() -> None:
     """The sources that dashboards ask, and the folder that they lie in."""
     folder = ROOT / "monitoring" / "grafana" / "provisioning"
-    sources = yaml.safe_load((folder / "datasources" / "datasources.yml").read_text())["datasources"]
+    sources = fast_yaml.load((folder / "datasources" / "datasources.yml").read_text())["datasources"]
     assert {source["type"] for source in sources} == {"prometheus", "jaeger"}
     assert [source["name"] for source in sources if source.get("isDefault")] == ["Prometheus"]
-    (provider,) = yaml.safe_load((folder / "dashboards" / "dashboards.yml").read_text())["providers"]
+    (provider,) = fast_yaml.load((folder / "dashboards" / "dashboards.yml").read_text())["providers"]
     assert provider["options"]["path"] == "$GF_PATHS_PROVISIONING/dashboards"
     assert all(path.parent == folder / "dashboards" for path in expressions.DASHBOARDS)

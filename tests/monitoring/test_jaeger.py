@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import fast_yaml
 import pytest
-import yaml
 from processes import ROOT
 
 LISTENS = "${env:JAEGER_LISTEN_HOST:-localhost}"
@@ -13,7 +13,7 @@ LISTENS = "${env:JAEGER_LISTEN_HOST:-localhost}"
 
 @pytest.fixture(scope="module")
 def config() -> Any:
-    return yaml.safe_load((ROOT / "monitoring/jaeger/config.yaml").read_text())
+    return fast_yaml.load((ROOT / "monitoring/jaeger/config.yaml").read_text())
 
 
 def test_what_pipelines_name_is_there(config: Any) -> None:

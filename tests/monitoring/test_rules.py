@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import expressions
+import fast_yaml
 import promtool
 import pytest
 import yaml
@@ -112,7 +113,7 @@ def test_annotations_are_written_out_wherever_an_alert_fires(path: Path, tmp_pat
     promtool prints an alert with its annotations where a test expects something else: so each firing case is asked for
     an alert that is not there.
     """
-    written = yaml.safe_load(path.read_text())
+    written = fast_yaml.load(path.read_text())
     written["rule_files"] = [str((path.parent / name).resolve()) for name in written["rule_files"]]
     firing: set[str] = set()
     for test in written["tests"]:
@@ -149,7 +150,7 @@ def test_every_record_is_of_use(name: str) -> None:
 
 def test_prometheus_finds_everything_on_this_machine_by_default() -> None:
     """Loopback addresses alone, a job a kind of process, rules beside the configuration."""
-    configuration = yaml.safe_load(expressions.CONFIGURATION.read_text())
+    configuration = fast_yaml.load(expressions.CONFIGURATION.read_text())
     jobs = {job["job_name"]: job for job in configuration["scrape_configs"]}
     assert set(jobs) == {"prometheus", "node", "echo-api", "celery-exporter", "echo-controller", "echo-worker"}
     addresses = re.findall(r"[\w.]+:\d+", expressions.CONFIGURATION.read_text())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import expressions
+import fast_yaml
 import promtool
 import pytest
 import yaml
@@ -72,7 +73,7 @@ def configuration(folder: Path, addresses: Mapping[str, str]) -> Path:
     for ours, theirs in addresses.items():
         assert ours in text, ours
         text = text.replace(ours, theirs)
-    settings = yaml.safe_load(text)
+    settings = fast_yaml.load(text)
     settings["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     for job in settings["scrape_configs"]:
         for discovery in job.get("http_sd_configs", []):
