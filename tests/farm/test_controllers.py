@@ -103,15 +103,14 @@ def test_metrics_tell_what_it_sees(own: Site) -> None:
         assert reasons == ["below_min", "insufficient_data"]
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"), [("MIN_INSTANCES", "11"), ("SCALE_DOWN_THRESHOLD", "0.9"), ("SCALE_ACTUATOR", "fleet")]
-)
-def test_a_bad_setting_is_named_in_one_line(own: Site, variable: str, value: str) -> None:
+def test_bad_settings_are_named_in_a_line_each(own: Site) -> None:
     """As every process of the farm does, with status 78."""
-    with own.run("bad", PYTHON, "-m", "autoscale", env={variable: value}) as bad:
+    wrong = {"MIN_INSTANCES": "11", "SCALE_DOWN_THRESHOLD": "0.9", "SCALE_ACTUATOR": "fleet"}
+    with own.run("bad", PYTHON, "-m", "autoscale", env=wrong) as bad:
         assert until(lambda: bad.process.poll(), "it ends") == 78
-        assert len(bad.text().splitlines()) == 1
-        assert variable in bad.text()
+        lines = bad.text().splitlines()
+        assert len(lines) == len(wrong)
+        assert all(any(name in line for line in lines) for name in wrong)
 
 
 def test_a_taken_port_is_named(own: Site) -> None:
