@@ -83,8 +83,8 @@ def test_most_cases_of_a_task_are_right(farm: Site, task: str) -> None:
     from bench.model import Farm  # noqa: PLC0415 - it imports torch
     from training.judging import judge  # noqa: PLC0415
 
-    judged = judge(cases(task, 8), Farm(farm.api), prefix=uuid.uuid4().hex)
-    assert sum(judgement.right for judgement in judged) >= 6, [one for one in judged if not one.right]
+    judged = judge(cases(task, 4), Farm(farm.api), prefix=uuid.uuid4().hex)
+    assert sum(judgement.right for judgement in judged) >= 3, [one for one in judged if not one.right]
 
 
 @pytest.mark.timeout(300)

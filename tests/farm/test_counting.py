@@ -147,7 +147,7 @@ def _kill(site: Site, broker: redis.Redis, clients: Clients, many: int) -> None:
             for number in range(many // SLOTS)
         ]
         until(lambda: broker.zcard(keys.OPEN_JOBS) == 0, "those that waited are answered")
-        jobs = clients.ask_all(many, membranes=["memory"], options={"temperature": 0.0, "max_tokens": 400})
+        jobs = clients.ask_all(many, membranes=["memory"], options={"temperature": 0.0, "max_tokens": 100})
         leases = {f"{job_id}.memory" for job_id in jobs}
         until(lambda: leases <= set(broker.zrange(keys.LEASES, 0, -1)), "they hold them all")
         for victim in victims:

@@ -16,9 +16,9 @@ from echo_tasks import holding, keys
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
 
-GREEDY = {"temperature": 0.0, "max_tokens": 60}
+GREEDY = {"temperature": 0.0, "max_tokens": 40}
 UNHURRIED = ("-I", "tests.farm.unhurried")
-"""A worker that is to be caught at work: each step lasts for 20 ms a token."""
+"""A worker that is to be caught at work: each step lasts for 50 ms a token."""
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def holders(broker: redis.Redis) -> set[str]:
 
 def test_jobs_of_a_killed_worker_end_elsewhere_as_they_would_have(own: Site, broker: redis.Redis) -> None:
     """SIGKILL under load: its steps run again, and every answer is that of an undisturbed run."""
-    texts = [f"Tell me about number {number}." for number in range(6)]
+    texts = [f"Tell me about number {number}." for number in range(5)]
     with own.worker(*UNHURRIED, name="first") as first, own.worker(name="second"):
         jobs = [ask(own, text) for text in texts]
         until(lambda: "first@test" in holders(broker), "the first one works")
@@ -84,7 +84,7 @@ def again(broker: redis.Redis, job_id: str) -> int:
 def test_a_killed_workers_step_whose_message_is_gone_runs_again(own: Site, broker: redis.Redis) -> None:
     """Messages that nobody gives back, as if it had died between a pop and its note: the ledger knows the step."""
     with own.worker(*UNHURRIED, name="first") as first:
-        job_id = ask(own, "Go on.", options=GREEDY | {"max_tokens": 400})
+        job_id = ask(own, "Go on.", membranes=["memory"], options=GREEDY | {"max_tokens": 80})
         until(lambda: "first@test" in holders(broker), "it works")
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
@@ -98,14 +98,14 @@ def test_a_killed_workers_step_whose_message_is_gone_runs_again(own: Site, broke
 def test_a_frozen_worker_that_comes_back_changes_nothing(own: Site, broker: redis.Redis) -> None:
     """SIGSTOP until another has answered, SIGCONT: the successor's answer stands, and the events are of one run."""
     with own.worker(*UNHURRIED, name="frozen") as frozen:
-        job_id = ask(own, "Tell me a story.", options=GREEDY | {"max_tokens": 200})
+        job_id = ask(own, "Tell me a story.", options=GREEDY | {"max_tokens": 80})
         until(lambda: "frozen@test" in holders(broker), "it works")
         frozen.process.send_signal(signal.SIGSTOP)
         with own.worker(name="second"):
             answer = outputs(own.ended(job_id))
             frozen.process.send_signal(signal.SIGCONT)
             until(lambda: "taken over" in frozen.text() or "step cancelled" in frozen.text(), "it finds out")
-            later = ask(own, "Tell me a story.", options=GREEDY | {"max_tokens": 200})
+            later = ask(own, "Tell me a story.", options=GREEDY | {"max_tokens": 80})
             assert outputs(own.ended(later)) == answer
         assert frozen.process.poll() is None
     assert outputs(own.get(f"/api/jobs/{job_id}").json) == answer
@@ -127,7 +127,7 @@ def streamed(broker: redis.Redis, job_id: str, step: str) -> str:
 
 def test_a_job_that_kills_its_workers_is_given_up_and_others_are_not(own: Site, broker: redis.Redis) -> None:
     """After two deaths it is a dead letter; what runs beside it is answered, and so is it when it is sent again."""
-    poison = ask(own, "Poison.", membranes=["memory"], options={"max_tokens": 500})
+    poison = ask(own, "Poison.", membranes=["memory"], options={"max_tokens": 200})
     for number in range(2):
         with own.worker(*UNHURRIED, name=f"victim{number}") as victim:
             other = ask(own, f"Number {number}?", options={"max_tokens": 4})

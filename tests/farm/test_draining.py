@@ -15,7 +15,7 @@ from echo_tasks import keys
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
 
 UNHURRIED = ("-I", "tests.farm.unhurried")
-"""A worker whose steps last for 20 ms a token."""
+"""A worker whose steps last for 50 ms a token."""
 
 SERVICE = "/api/services/cognitive-service/instances"
 
@@ -59,7 +59,7 @@ def test_a_drained_worker_finishes_what_it_runs_and_ends(own: Site, broker: redi
     """Twice as many jobs as it has slots, a drain, another worker: all are answered, each step was run once."""
     with own.worker(*UNHURRIED, name="first") as first:
         until(lambda: own.get("/readyz").status == 200, "the farm is ready")
-        jobs = [submit(own, 400) for _ in range(4)]
+        jobs = [submit(own, 120) for _ in range(4)]
         until(lambda: instances(own)["first@test"]["busy"] == 2, "it is busy")
         node = f"{SERVICE}/first@test"
         assert own.request("DELETE", node).json["status"] == "draining"
@@ -81,7 +81,7 @@ def test_a_drained_worker_finishes_what_it_runs_and_ends(own: Site, broker: redi
 def test_a_drain_outlives_the_broker(own: Site, broker: redis.Redis) -> None:
     """The worker connects anew and still takes nothing: what waits stays for others."""
     with own.worker(*UNHURRIED, name="first") as first:
-        running = submit(own, 500)
+        running = submit(own, 200)
         until(lambda: broker.hget(keys.job(running), "node:memory") == "first@test", "it runs")
         own.request("DELETE", f"{SERVICE}/first@test")
         until(lambda: "worker drains" in first.text(), "it has heard")

@@ -42,7 +42,7 @@ def test_a_broker_that_comes_and_goes(tmp_path: Path) -> None:
         assert exporting.running.stop(signal.SIGTERM) == 0
 
 
-STEP = {"membranes": ["memory"], "options": {"max_tokens": 200, "temperature": 0}, "cache": False}
+STEP = {"membranes": ["memory"], "options": {"max_tokens": 60, "temperature": 0}, "cache": False}
 """With six of these at once, the shared worker's four slots are not enough."""
 
 

@@ -1,7 +1,7 @@
-"""A worker whose engine makes about fifty tokens a second for each sequence, whatever the machine's speed.
+"""A worker whose engine makes at most twenty tokens a second for each sequence, whatever the machine's speed.
 
 `celery -A echo_tasks worker -I tests.farm.unhurried`. A step that must last for some time does so without using a
-processor meanwhile: 50 tokens for each second.
+processor meanwhile: 20 tokens for each second.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 
 from workers.engine import Engine
 
-STEP_S = 0.02
+STEP_S = 0.05
 
 _step = Engine._step
 
