@@ -16,7 +16,7 @@ from echo_tasks import holding, keys
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
 
-GREEDY = {"temperature": 0.0, "max_tokens": 40}
+GREEDY = {"temperature": 0.0, "max_tokens": 30}
 UNHURRIED = ("-I", "tests.farm.unhurried")
 """A worker that is to be caught at work: each step lasts for 50 ms a token."""
 
@@ -62,7 +62,7 @@ def holders(broker: redis.Redis) -> set[str]:
 
 def test_jobs_of_a_killed_worker_end_elsewhere_as_they_would_have(own: Site, broker: redis.Redis) -> None:
     """SIGKILL under load: its steps run again, and every answer is that of an undisturbed run."""
-    texts = [f"Tell me about number {number}." for number in range(5)]
+    texts = [f"Tell me about number {number}." for number in range(4)]
     with own.worker(*UNHURRIED, name="first") as first, own.worker(name="second"):
         jobs = [ask(own, text) for text in texts]
         until(lambda: "first@test" in holders(broker), "the first one works")
