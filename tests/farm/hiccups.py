@@ -1,15 +1,12 @@
 """A worker whose engine fails, in a way that may pass, the first time it is asked anything that says `hiccup`.
 
-`python hiccups.py OPTIONS…` is `celery -A echo_tasks worker OPTIONS…`.
+`celery -A echo_tasks worker -I tests.farm.hiccups`.
 """
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import Future
 from typing import Any
-
-from celery.__main__ import main
 
 from echo_tasks.errors import EngineFaulted
 from workers.engine import Engine
@@ -28,7 +25,4 @@ def submit(self: Engine, request: Any) -> Any:
     return failed
 
 
-if __name__ == "__main__":
-    Engine.submit = submit  # type: ignore[method-assign]
-    sys.argv[:] = ["celery", "-A", "echo_tasks", "worker", *sys.argv[1:]]
-    main()
+Engine.submit = submit  # type: ignore[method-assign]

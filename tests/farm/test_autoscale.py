@@ -8,16 +8,17 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 import redis
-import torch
 from celery import Celery
+from celery.bin.worker import Autoscale
 from processes import PYTHON, ROOT, Site, until
 
-from bench import untrained
+from echo_tasks.errors import SettingsError
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
 
@@ -26,15 +27,15 @@ WORKER = "worker@test"
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def own(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Site]:
     """A farm of one worker, whose idle slots go after a second; the bounds are given the wrong way round.
 
-    Its model is slow enough for a step to outlast several of these windows.
+    Its engine is slow enough for a step to outlast several of these windows.
     """
-    folder = tmp_path_factory.mktemp("autoscale")
-    torch.save(untrained.weights(layers=12, width=384), folder / "slow.pth")
-    site = Site(folder, {"ECHO_MODEL": str(folder / "slow.pth"), "ECHO_SLOTS": "3", "AUTOSCALE_KEEPALIVE": "1"})
-    with site.server("broker"), site.server("store"), site.http(), site.worker(f"--autoscale={LEAST},{MOST}"):
+    env = {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "3", "AUTOSCALE_KEEPALIVE": "1"}
+    site = Site(tmp_path_factory.mktemp("autoscale"), env)
+    options = (f"--autoscale={LEAST},{MOST}", "-I", "tests.farm.unhurried")
+    with site.server("broker"), site.server("store"), site.http(), site.worker(*options):
         yield site
 
 
@@ -193,19 +194,20 @@ def test_flower_shows_the_slots(own: Site, celery: Celery) -> None:
         until(lambda: shown() == (3, 3), "and fewer, once it has moved the bounds")
 
 
-@pytest.mark.parametrize("option", ["--autoscale=0", "--autoscale=0,0", "--autoscale=4,-1", "--concurrency=5000"])
-def test_a_worker_without_slots_does_not_start(option: str, tmp_path: Path) -> None:
-    """Nor one with more than there can be: status 78, and one line."""
-    site = Site(tmp_path)
-    command = [PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", option]
-    done = subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True)
+def test_a_worker_with_too_many_slots_does_not_start(tmp_path: Path) -> None:
+    """Status 78, and one line that names the option."""
+    command = [PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "--concurrency=5000"]
+    done = subprocess.run(command, cwd=ROOT, env=Site(tmp_path).env, capture_output=True, text=True)
     assert done.returncode == 78, done.stderr
-    assert f"echo: {option.split('=')[0]}: a worker may have from 1 to 1024 slots" in done.stderr
+    assert "echo: --concurrency: a worker may have from 1 to 1024 slots, not 5000" in done.stderr
 
 
-def test_concurrency_is_the_engines_too(tmp_path: Path, talkative: Path) -> None:
-    """Steps beyond ECHO_SLOTS do not queue in the engine; with --autoscale, Celery leaves --concurrency out."""
-    site = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "1"})
-    with site.server("broker"), site.server("store"), site.worker("--concurrency=5"):
-        assert record(site)["slots"] == 5
-        assert stats(Celery(broker=site.broker_url))["pool"]["threads"] == 5
+@pytest.mark.parametrize("bounds", ["0", "0,0", "4,-1", "1025,1"])
+def test_autoscale_bounds_without_a_slot_are_refused(bounds: str) -> None:
+    """Read as the command line reads them: too few slots, too many, and a negative minimum."""
+    from workers import runtime  # noqa: PLC0415 - it imports torch
+
+    most, least = Autoscale().convert(bounds, None, None)
+    worker = SimpleNamespace(autoscale=(most, least), max_concurrency=most, min_concurrency=least)
+    with pytest.raises(SettingsError, match="--autoscale: a worker may have from 1 to 1024 slots"):
+        runtime._slots(worker)

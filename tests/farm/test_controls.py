@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,21 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
+from celery.app.control import Inspect
 from processes import Site, until
+
+from echo_tasks import keys
 
 SLOTS = 2
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Site]:
-    """A farm whose one worker has two slots and nothing to wait for."""
-    env = {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": str(SLOTS)}
-    site = Site(tmp_path_factory.mktemp("pool"), env)
-    with site.server("broker"), site.server("store"), site.http(), site.worker():
+    """A farm whose one worker takes every step but grammar, has its slots by --concurrency, and is in no hurry."""
+    site = Site(tmp_path_factory.mktemp("pool"), {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "1"})
+    queues = ",".join(keys.queue(step) for step in keys.STEPS if step != "grammar")
+    options = (f"--concurrency={SLOTS}", "-Q", queues, "-I", "tests.farm.unhurried")
+    with site.server("broker"), site.server("store"), site.http(), site.worker(*options):
         yield site
 
 
@@ -40,15 +45,20 @@ def submit(farm: Site, *membranes: str, max_tokens: int = 4096) -> str:
     return str(farm.post("/api/jobs", body).json["job_id"])
 
 
+def inspect(celery: Celery) -> Inspect:
+    """Questions to the worker, which are over with its answer."""
+    return celery.control.inspect(["worker@test"], limit=1)
+
+
 def running(celery: Celery) -> dict[str, str]:
     """The ids of the tasks that run, by their jobs."""
-    (tasks,) = (celery.control.inspect().active() or {"": []}).values()
+    (tasks,) = (inspect(celery).active() or {"": []}).values()
     return {task["args"][0]: task["id"] for task in tasks}
 
 
 def stats(celery: Celery) -> dict[str, Any]:
     """What the worker tells of its pool."""
-    ((_, told),) = celery.control.inspect().stats().items()
+    ((_, told),) = inspect(celery).stats().items()
     pool: dict[str, Any] = told["pool"]
     return pool
 
@@ -60,10 +70,15 @@ def nothing_is_unacknowledged(farm: Site) -> bool:
 
 
 def test_a_worker_has_a_thread_for_each_slot(own: Site, celery: Celery) -> None:
-    """`celery -A echo_tasks worker` uses the farm's own pool by itself."""
+    """`celery -A echo_tasks worker` uses the farm's own pool by itself.
+
+    `--concurrency` is the engine's too, whatever ECHO_SLOTS says: steps beyond that do not queue in the engine.
+    """
     pool = stats(celery)
     assert pool["implementation"] == "workers.pool:TaskPool"
     assert (pool["max-concurrency"], pool["threads"]) == (SLOTS, SLOTS)
+    with redis.Redis.from_url(own.broker_url) as broker:
+        assert json.loads(broker.get(keys.worker("worker@test")))["slots"] == SLOTS
 
 
 def test_a_revoked_task_ends_and_the_other_goes_on(own: Site, celery: Celery) -> None:
@@ -81,27 +96,25 @@ def test_a_revoked_task_ends_and_the_other_goes_on(own: Site, celery: Celery) ->
 
 
 @pytest.mark.parametrize("option", ["--soft-time-limit=1", "--time-limit=1"])
-def test_a_time_limit_ends_the_task(tmp_path: Path, talkative: Path, option: str) -> None:
+def test_a_time_limit_ends_the_task(own: Site, option: str) -> None:
     """The job ends with the reason, its message is acknowledged, and the worker goes on."""
-    own = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": str(SLOTS)})
-    with own.server("broker"), own.server("store"), own.http(), own.worker(option):
-        job = own.ended(submit(own))
-        assert job["status"] == "failed"
-        assert "time" in str(job["error"])
+    with own.worker(option, "-Q", keys.queue("grammar"), "-I", "tests.farm.unhurried", name="limited"):
+        job = own.ended(submit(own, "grammar"))
+        assert (job["status"], "time" in str(job["error"])) == ("failed", True)
         until(lambda: nothing_is_unacknowledged(own), "every message is acknowledged")
-        assert own.ended(submit(own, max_tokens=4))["status"] == "succeeded"
+        assert own.ended(submit(own, "grammar", max_tokens=4))["status"] == "succeeded"
 
 
 def test_the_pool_grows_and_shrinks(own: Site, celery: Celery) -> None:
     """As inspection tells, and without harm to what runs."""
     job_id = submit(own)
     until(lambda: running(celery), "it runs")
-    celery.control.pool_grow(2, reply=True)
+    celery.control.pool_grow(2, reply=True, limit=1)
     until(lambda: stats(celery)["threads"] == SLOTS + 2, "two more threads")
-    celery.control.pool_shrink(3, reply=True)
+    celery.control.pool_shrink(3, reply=True, limit=1)
     until(lambda: stats(celery)["threads"] == SLOTS - 1, "three threads less")
     assert own.get(f"/api/jobs/{job_id}").json["status"] == "running"
-    celery.control.pool_grow(1, reply=True)
+    celery.control.pool_grow(1, reply=True, limit=1)
     own.request("DELETE", f"/api/jobs/{job_id}")
     until(lambda: stats(celery)["busy"] == 0, "it is cancelled")
     assert stats(celery)["max-concurrency"] == SLOTS

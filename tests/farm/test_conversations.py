@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from processes import Site
 
-from bench.model import Farm
 from training.evaluation import cases
-from training.judging import judge
 
 pytestmark = pytest.mark.farm
 
@@ -82,8 +80,11 @@ def test_most_cases_of_a_task_are_right(farm: Site, task: str) -> None:
 
     They are the first of those that `python -m bench model --api` judges; this notices a farm that has lost its mind.
     """
-    judged = judge(cases(task, 8), Farm(farm.api), prefix=uuid.uuid4().hex)
-    assert sum(judgement.right for judgement in judged) >= 6, [one for one in judged if not one.right]
+    from bench.model import Farm  # noqa: PLC0415 - it imports torch
+    from training.judging import judge  # noqa: PLC0415
+
+    judged = judge(cases(task, 4), Farm(farm.api), prefix=uuid.uuid4().hex)
+    assert sum(judgement.right for judgement in judged) >= 3, [one for one in judged if not one.right]
 
 
 @pytest.mark.timeout(300)

@@ -1,4 +1,4 @@
-"""A thousand jobs of every fate: Celery's counters, the ledger's own counts and the records tell the same."""
+"""Jobs of every fate: Celery's counters, the ledger's own counts and the records tell the same."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from exporting import Exporting, exporter
-from processes import PYTHON, ROOT, Running, Site, until
+from processes import Site, until
 
 from echo_tasks import counts, holding, keys
 from echo_tasks.counts import Counts
@@ -26,17 +27,35 @@ SHORT = {"temperature": 0.0, "max_tokens": 2}
 MEMBRANES: Sequence[list[str]] = (["memory"], ["grammar"], ["reasoning"], ["memory"], ["memory", "grammar"])
 TOO_LONG = " ".join(f"word{number}" for number in range(400))
 
-WAITING, SUCCEEDING, FAILING, OVERDUE, CANCELLED, HICCUPS, KILLED = 40, 676, 100, 12, 100, 60, 12
-"""How many jobs of each fate; those that wait are looked at while no worker is there."""
 
-VICTIMS, SLOTS = 3, 4
+@dataclass(frozen=True)
+class Mix:
+    """How many jobs of each fate; those that wait are looked at while no worker is there."""
+
+    waiting: int
+    succeeding: int
+    failing: int
+    overdue: int
+    cancelled: int
+    hiccups: int
+    killed: int
+
+    @property
+    def jobs(self) -> int:
+        return sum(astuple(self))
+
+
+SMALL = Mix(waiting=30, succeeding=56, failing=20, overdue=6, cancelled=20, hiccups=16, killed=4)
+THOUSAND = Mix(waiting=40, succeeding=676, failing=100, overdue=12, cancelled=100, hiccups=60, killed=12)
+
+SLOTS = 4
 
 
 @pytest.fixture
 def own(tmp_path: Path, talkative: Path) -> Iterator[Site]:
     """Servers and API, no worker, and an engine that takes no long prompts."""
     settings = {"ECHO_SLOTS": str(SLOTS), "ECHO_MODEL": str(talkative), "ENABLE_CACHING": "false"}
-    settings |= {"ECHO_MAX_PROMPT_TOKENS": "512", "ECHO_THREADS": "1", "ECHO_VISIBILITY_S": "5"}
+    settings |= {"ECHO_MAX_PROMPT_TOKENS": "512", "ECHO_VISIBILITY_S": "5"}
     site = Site(tmp_path, settings)
     with site.server("broker"), site.server("store"), site.http():
         yield site
@@ -48,15 +67,7 @@ def broker(own: Site) -> Iterator[redis.Redis]:
         yield client
 
 
-@contextmanager
-def worker(site: Site, broker: redis.Redis, name: str) -> Iterator[Running]:
-    """A worker that hiccups."""
-    command = (PYTHON, str(ROOT / "tests/farm/hiccups.py"), "-n", f"{name}@test")
-    with site.run(name, *command, env={"PYTHONPATH": str(ROOT)}) as running:
-        record = keys.worker(f"{name}@test")
-        until(lambda: broker.exists(record) or running.process.poll() is not None, f"{name} is ready")
-        assert running.process.poll() is None, running.text()
-        yield running
+HICCUPS = ("-I", "tests.farm.hiccups")
 
 
 class Clients:
@@ -85,30 +96,26 @@ class Clients:
             list(pool.map(lambda job_id: self._site.request("DELETE", f"/api/jobs/{job_id}"), jobs))
 
 
-def test_counters_counts_and_records_tell_the_same(own: Site, broker: redis.Redis) -> None:
+@pytest.mark.parametrize("mix", [SMALL, pytest.param(THOUSAND, marks=pytest.mark.long)], ids=lambda mix: f"{mix.jobs}")
+def test_counters_counts_and_records_tell_the_same(own: Site, broker: redis.Redis, mix: Mix) -> None:
     """By step and outcome, with priorities in use: succeeded, failed, overdue, cancelled, retried, and their workers
     killed. Before that, queues are as long and as old as the broker says.
     """
     clients = Clients(own)
     with exporter(own) as exporting:
         until(lambda: exporting.health() == 200, "the exporter hears")
-        clients.ask_all(WAITING)
+        clients.ask_all(mix.waiting)
         _queues_are_as_the_broker_says(exporting, broker)
-        with ExitStack() as workers:
-            workers.enter_context(worker(own, broker, "first"))
-            until(lambda: broker.zcard(keys.OPEN_JOBS) == 0, "those that waited are answered")
-        _kill(own, broker, clients)
-        clients.cancel(clients.ask_all(CANCELLED // 2))  # in line
-        with ExitStack() as workers:
-            for name in ("second", "third"):
-                workers.enter_context(worker(own, broker, name))
-            _fates(own, broker, clients)
+        _kill(own, broker, clients, mix.killed)
+        clients.cancel(clients.ask_all(mix.cancelled // 2))  # in line
+        with own.worker(*HICCUPS, name="second"), own.worker(*HICCUPS, name="third"):
+            _fates(broker, clients, mix)
             until(lambda: _is_done(broker), "every job has ended, and every message is gone", within_s=400)
-            assert len(clients.jobs) == 1000
+            assert len(clients.jobs) == mix.jobs
             ledger = counts.read(broker)
-            until(lambda: _celery(exporting) == _of_celery(ledger), "all events are heard", within_s=20)
-            _ledger_is_told(exporting, ledger)
-        _records_tell_the_same(broker, clients.jobs, ledger)
+            until(lambda: _celery(exporting) == _of_celery(ledger), "all events are heard")
+            _ledger_is_told(exporting, ledger, mix)
+        _records_tell_the_same(broker, clients.jobs, ledger, mix)
         assert exporting.samples("echo_exporter_events_refused_total") == []
         assert exporting.samples("echo_exporter_reconnects_total") == [({}, 0)]
 
@@ -130,28 +137,34 @@ def _queues_are_as_the_broker_says(exporting: Exporting, broker: redis.Redis) ->
     assert exporting.by("echo_queue_in_flight", "queue_name") == {}
 
 
-def _kill(site: Site, broker: redis.Redis, clients: Clients) -> None:
-    """Workers whose every slot holds a step are killed; nobody takes it up until others come."""
+def _kill(site: Site, broker: redis.Redis, clients: Clients, many: int) -> None:
+    """Workers, which answer those that have waited, are killed with a step in every slot; nobody takes them up until
+    others come.
+    """
     with ExitStack() as workers:
-        victims = [workers.enter_context(worker(site, broker, f"victim{number}")) for number in range(VICTIMS)]
-        jobs = clients.ask_all(KILLED, membranes=["memory"], options={"temperature": 0.0, "max_tokens": 1000})
+        victims = [
+            workers.enter_context(site.worker("-I", "tests.farm.unhurried", name=f"victim{number}"))
+            for number in range(many // SLOTS)
+        ]
+        until(lambda: broker.zcard(keys.OPEN_JOBS) == 0, "those that waited are answered")
+        jobs = clients.ask_all(many, membranes=["memory"], options={"temperature": 0.0, "max_tokens": 100})
         leases = {f"{job_id}.memory" for job_id in jobs}
         until(lambda: leases <= set(broker.zrange(keys.LEASES, 0, -1)), "they hold them all")
         for victim in victims:
             victim.send(signal.SIGKILL)
 
 
-def _fates(site: Site, broker: redis.Redis, clients: Clients) -> None:
-    clients.ask_all(FAILING, TOO_LONG)
-    clients.ask_all(HICCUPS, "hiccup")
+def _fates(broker: redis.Redis, clients: Clients, mix: Mix) -> None:
+    clients.ask_all(mix.failing, TOO_LONG)
+    clients.ask_all(mix.hiccups, "hiccup")
     endless = {"membranes": ["memory"], "options": {"temperature": 0.0, "max_tokens": 4096}}
-    clients.ask_all(OVERDUE, timeout_s=3, **endless)
-    clients.ask_all(SUCCEEDING)
-    for _ in range(CANCELLED // 2 // SLOTS):
+    clients.ask_all(mix.overdue, priority=10, timeout_s=1, **endless)
+    clients.ask_all(mix.succeeding)
+    for _ in range(mix.cancelled // 2 // SLOTS):
         jobs = [clients.ask(number, priority=10, **endless) for number in range(SLOTS)]
         until(lambda: all(_status(broker, job_id) != "queued" for job_id in jobs), "they run")  # noqa: B023
         clients.cancel(jobs)
-    clients.cancel(clients.ask_all(CANCELLED // 2 % SLOTS))
+    clients.cancel(clients.ask_all(mix.cancelled // 2 % SLOTS))
 
 
 def _status(broker: redis.Redis, job_id: str) -> str:
@@ -180,7 +193,7 @@ def _of_celery(ledger: Counts) -> dict[str, dict[str, float]]:
     return {event: {name: count for name, count in by_name.items() if count} for event, by_name in told.items()}
 
 
-def _ledger_is_told(exporting: Exporting, ledger: Counts) -> None:
+def _ledger_is_told(exporting: Exporting, ledger: Counts, mix: Mix) -> None:
     """The exporter's counters of the ledger are the ledger's."""
     assert exporting.samples("echo_jobs_accepted_total") == [({}, ledger.jobs_accepted)]
     assert exporting.by("echo_jobs_ended_total", "status") == ledger.jobs_ended
@@ -190,18 +203,18 @@ def _ledger_is_told(exporting: Exporting, ledger: Counts) -> None:
     assert exporting.by("echo_steps_retried_total", "step") == retried
     redelivered = {step: count for step, count in ledger.steps_redelivered.items() if count}
     assert exporting.by("echo_steps_redelivered_total", "step") == redelivered
-    assert redelivered["memory"] >= KILLED
+    assert redelivered["memory"] >= mix.killed
     assert exporting.samples("echo_jobs_open") == [({}, 0)]
 
 
-def _records_tell_the_same(broker: redis.Redis, jobs: Sequence[str], ledger: Counts) -> None:
+def _records_tell_the_same(broker: redis.Redis, jobs: Sequence[str], ledger: Counts, mix: Mix) -> None:
     """Every job's record: its end, its steps' ends, their faults and deliveries."""
     records = [broker.hgetall(keys.job(job_id)) for job_id in jobs]
     statuses = Counter(record["status"] for record in records)
     assert statuses == ledger.jobs_ended
     assert ledger.jobs_accepted == len(jobs)
-    assert statuses["failed"] == FAILING + OVERDUE
-    assert 0 < statuses["cancelled"] <= CANCELLED
+    assert statuses["failed"] == mix.failing + mix.overdue
+    assert 0 < statuses["cancelled"] <= mix.cancelled
     ended: Counter[tuple[str, str]] = Counter()
     for record in records:
         ended.update(_ended_steps(record))

@@ -54,9 +54,9 @@ WAYS: dict[str, Callable[[redis.Redis, str], Any]] = {
 }
 
 
-def test_a_job_whose_record_cannot_be_read_ends_and_says_so(tmp_path: Path) -> None:
+def test_a_job_whose_record_cannot_be_read_ends_and_says_so(tmp_path: Path, talkative: Path) -> None:
     """By whoever takes it up, worker or reaper, once; its session goes on, and nothing fails in a loop."""
-    own = Site(tmp_path, {"ECHO_SLOTS": "4", "MAX_QUEUED_JOBS": "100"})
+    own = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "4", "MAX_QUEUED_JOBS": "100"})
     with own.server("broker"), own.server("store"), own.http() as api:
         broker = redis.Redis.from_url(own.broker_url, decode_responses=True)
         jobs = {way: own.post("/api/jobs", JOB | {"session_id": f"s{n}"}).json for n, way in enumerate(WAYS)}

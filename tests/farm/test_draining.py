@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,22 @@ from echo_tasks import keys
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
 
+UNHURRIED = ("-I", "tests.farm.unhurried")
+"""A worker whose steps last for 50 ms a token."""
+
 SERVICE = "/api/services/cognitive-service/instances"
 
 
-@pytest.fixture
-def own(tmp_path: Path, talkative: Path) -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Site]:
     """Servers and API; workers give running steps no grace."""
     env = {
         "ECHO_MODEL": str(talkative),
         "ECHO_SLOTS": "2",
         "ECHO_GRACE_S": "0",
         "ENABLE_CACHING": "false",
-        "ECHO_THREADS": "1",
     }
-    site = Site(tmp_path, env | {"LB_STRATEGY": "least_connections"})
+    site = Site(tmp_path_factory.mktemp("draining"), env | {"LB_STRATEGY": "least_connections"})
     with site.server("broker"), site.server("store"), site.http():
         yield site
 
@@ -56,9 +57,9 @@ def instances(site: Site) -> dict[str, dict[str, Any]]:
 
 def test_a_drained_worker_finishes_what_it_runs_and_ends(own: Site, broker: redis.Redis) -> None:
     """Twice as many jobs as it has slots, a drain, another worker: all are answered, each step was run once."""
-    with own.worker(name="first") as first:
+    with own.worker(*UNHURRIED, name="first") as first:
         until(lambda: own.get("/readyz").status == 200, "the farm is ready")
-        jobs = [submit(own, 4000) for _ in range(4)]
+        jobs = [submit(own, 120) for _ in range(4)]
         until(lambda: instances(own)["first@test"]["busy"] == 2, "it is busy")
         node = f"{SERVICE}/first@test"
         assert own.request("DELETE", node).json["status"] == "draining"
@@ -79,16 +80,17 @@ def test_a_drained_worker_finishes_what_it_runs_and_ends(own: Site, broker: redi
 
 def test_a_drain_outlives_the_broker(own: Site, broker: redis.Redis) -> None:
     """The worker connects anew and still takes nothing: what waits stays for others."""
-    with own.worker(name="first") as first:
-        running = submit(own, 600)
+    with own.worker(*UNHURRIED, name="first") as first:
+        running = submit(own, 200)
         until(lambda: broker.hget(keys.job(running), "node:memory") == "first@test", "it runs")
         own.request("DELETE", f"{SERVICE}/first@test")
         until(lambda: "worker drains" in first.text(), "it has heard")
+        connected = first.text().count("Connected to redis")
         broker.client_kill_filter(_type="normal", skipme=True)
+        until(lambda: first.text().count("Connected to redis") > connected, "it is connected again")
         waiting = submit(own, 4)
-        time.sleep(3)
-        assert broker.hget(keys.job(waiting), "node:memory") is None
         with own.worker(name="second"):
             assert own.ended(waiting)["status"] == "succeeded"
+            assert broker.hget(keys.job(waiting), "node:memory") == "second@test"
             assert own.ended(running)["status"] == "succeeded"
             assert first.process.wait(60) == 0, first.text()

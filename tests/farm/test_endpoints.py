@@ -7,7 +7,6 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +14,7 @@ import redis
 from processes import PYTHON, Site, until
 from prometheus_client.parser import text_string_to_metric_families
 
-from echo_tasks import connections, keys
+from echo_tasks import keys
 from echo_tasks.messages import WorkerRecord
 from echo_tasks.registry import Registry
 
@@ -121,37 +120,29 @@ def test_event_streams_are_counted_while_they_are_open(farm: Site) -> None:
     connection.request("GET", f"/api/jobs/{job_id}/events")
     stream = connection.getresponse()
     stream.readline()
-    assert streams() == 1
+    until(lambda: streams() == 1, "the stream is counted")
     farm.request("DELETE", f"/api/jobs/{job_id}")
     stream.read()
     connection.close()
     until(lambda: streams() == 0, "the stream is over")
 
 
-@pytest.fixture
-def own(tmp_path: Path, talkative: Path) -> Site:
-    return Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "1", "ECHO_THREADS": "1"})
-
-
-def test_each_worker_has_a_port_of_its_own_until_it_ends(own: Site) -> None:
+def test_each_worker_has_a_port_of_its_own_until_it_ends(farm: Site, broker: redis.Redis) -> None:
     """Two on one machine, one of them bound to every address; the records say where each is, and no wildcard."""
-    with own.server("broker"), own.server("store"), own.worker(name="one"):
-        client = connections.impatient(own.broker_url)
-        with own.worker(name="two", env={"WORKER_METRICS_ADDRESS": "0.0.0.0"}):
-            found = records(client)
-            one, two = found["one@test"].metrics_address, found["two@test"].metrics_address
-            assert one.startswith("127.0.0.1:")
-            assert one.partition(":")[2] != two.partition(":")[2]
-            own_addresses = {it.address for them in psutil.net_if_addrs().values() for it in them}
-            assert two.rpartition(":")[0] in own_addresses
-            assert [get(address, "/health")[0] for address in (one, two)] == [200, 200]
-            taken = {"WORKER_METRICS_PORT": one.partition(":")[2]}
-            command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-n", "late@test")
-            with own.run("late", *command, env=taken) as late:
-                assert until(lambda: late.process.poll(), "it ends") == 78
-            place = f"WORKER_METRICS_ADDRESS=127.0.0.1 WORKER_METRICS_PORT={taken['WORKER_METRICS_PORT']}"
-            assert late.text().splitlines()[-1] == f"echo: {place}: Address already in use"
-        assert get(two, "/health")[0] == 0
-        assert set(records(client)) == {"one@test"}
-        assert get(one, "/health")[0] == 200
-        client.close()
+    with farm.worker(name="two", env={"WORKER_METRICS_ADDRESS": "0.0.0.0"}):
+        found = records(broker)
+        one, two = found["worker@test"].metrics_address, found["two@test"].metrics_address
+        assert one.startswith("127.0.0.1:")
+        assert one.partition(":")[2] != two.partition(":")[2]
+        own_addresses = {it.address for them in psutil.net_if_addrs().values() for it in them}
+        assert two.rpartition(":")[0] in own_addresses
+        assert [get(address, "/health")[0] for address in (one, two)] == [200, 200]
+        taken = {"WORKER_METRICS_PORT": one.partition(":")[2]}
+        command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-n", "late@test")
+        with farm.run("late", *command, env=taken) as late:
+            assert until(lambda: late.process.poll(), "it ends") == 78
+        place = f"WORKER_METRICS_ADDRESS=127.0.0.1 WORKER_METRICS_PORT={taken['WORKER_METRICS_PORT']}"
+        assert late.text().splitlines()[-1] == f"echo: {place}: Address already in use"
+    assert get(two, "/health")[0] == 0
+    assert set(records(broker)) == {"worker@test"}
+    assert get(one, "/health")[0] == 200

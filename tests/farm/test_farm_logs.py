@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from otlp import collecting
+from otlp import Collector, collecting
 from processes import PYTHON, Running, Site, until
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(240)]
@@ -25,28 +27,30 @@ def events(running: Running) -> list[dict[str, Any]]:
     return [json.loads(line) for line in running.text().split("\n") if line]
 
 
-@pytest.mark.parametrize("lets_in", [False, True])
-def test_texts_are_in_no_log_and_no_trace_unless_the_setting_says_so(tmp_path: Path, lets_in: bool) -> None:
+@contextmanager
+def farm(folder: Path, collector: Collector, *, lets_in: bool) -> Iterator[tuple[Site, dict[str, Running]]]:
+    """A farm at DEBUG that traces everything; its worker and its API."""
+    site = Site(
+        folder,
+        {
+            "LOG_LEVEL": "DEBUG",
+            "LOG_FORMAT": "json",
+            "LOG_TEXT": str(lets_in).lower(),
+            "ECHO_MAX_PROMPT_TOKENS": "512",
+            "FLOWER_COOKIE_SECRET": SECRET,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_TRACES_SAMPLER_ARG": "1",
+        },
+    )
+    with site.server("broker"), site.server("store"), site.worker() as worker, site.http() as api:
+        yield site, {"worker": worker, "api": api}
+
+
+def test_texts_are_in_no_log_and_no_trace(tmp_path: Path) -> None:
     """Jobs that remember, recall, fail and are cancelled, in every process, with all levels and all traces."""
-    with collecting() as collector:
-        site = Site(
-            tmp_path,
-            {
-                "LOG_LEVEL": "DEBUG",
-                "LOG_FORMAT": "json",
-                "LOG_TEXT": str(lets_in).lower(),
-                "ECHO_MAX_PROMPT_TOKENS": "512",
-                "FLOWER_COOKIE_SECRET": SECRET,
-                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-                "OTEL_TRACES_SAMPLER_ARG": "1",
-            },
-        )
+    with collecting() as collector, farm(tmp_path, collector, lets_in=False) as (site, processes):
         flower_command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "flower")
         with (
-            site.server("broker"),
-            site.server("store"),
-            site.worker() as worker,
-            site.http() as api,
             site.run("flower", *flower_command) as flower,
             site.run("controller", PYTHON, "-m", "autoscale") as controller,
         ):
@@ -57,17 +61,26 @@ def test_texts_are_in_no_log_and_no_trace_unless_the_setting_says_so(tmp_path: P
             site.post("/api/memory/search", {"query": f"Who lives in {TOWN}?", "session_id": "me"})
             until(lambda: "Visit me" in flower.text(), "Flower is up")
             until(lambda: "run echo.integration" in {span.name for span in collector.spans}, "spans are there")
-            processes = {"worker": worker, "api": api, "flower": flower, "controller": controller}
+            processes |= {"flower": flower, "controller": controller}
             for running in processes.values():
                 running.stop()
-        told = {name: events(running) for name, running in processes.items()}
-        assert all(told.values())
-        assert SECRET not in flower.text()
-        assert any(TOWN.encode() in body for body in collector.bodies) is lets_in
-        assert {name for name, running in processes.items() if TOWN in running.text()} == (
-            {"worker"} if lets_in else set()
-        )
+    told = {name: events(running) for name, running in processes.items()}
+    assert all(told.values())
+    assert SECRET not in flower.text()
+    assert not any(TOWN.encode() in body for body in collector.bodies)
+    assert not [name for name, running in processes.items() if TOWN in running.text()]
     check_ids(told["worker"], {span.trace_id for span in collector.spans})
+
+
+def test_the_setting_lets_texts_into_the_workers_log_and_spans(tmp_path: Path) -> None:
+    """And into no log of the API."""
+    with collecting() as collector, farm(tmp_path, collector, lets_in=True) as (site, processes):
+        answered(site, ASKED[0])
+        for running in processes.values():
+            running.stop()
+    assert any(TOWN.encode() in body for body in collector.bodies)
+    assert {name for name, running in processes.items() if TOWN in running.text()} == {"worker"}
+    assert all(events(running) for running in processes.values())
 
 
 def answered(site: Site, text: str) -> str:
