@@ -7,12 +7,14 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 import redis
 import torch
+from celery.concurrency import get_implementation
 from processes import PYTHON, ROOT, Running, Site, until
 
 from echo_tasks.errors import EX_CONFIG, CheckpointError, exit_misconfigured
@@ -20,6 +22,7 @@ from echo_tasks.keys import STEPS
 from echo_tasks.local import servers
 from echo_tasks.settings import load
 from workers import model
+from workers.runtime import Runtime
 
 pytestmark = pytest.mark.farm
 
@@ -272,11 +275,12 @@ def test_a_worker_whose_engine_died_ends_and_its_jobs_go_elsewhere(standing: Sit
             all_end(standing, [job_id])
 
 
-def test_a_pool_of_processes_is_refused(own: Site) -> None:
-    """The engine lives in one process: prefork ends with status 78 and says what to use."""
-    with own.run("worker", PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-P", "solo") as worker:
-        assert until(lambda: worker.process.poll(), "the worker ends") == 78
-        assert "leave -P out" in worker.text()
+def test_a_pool_of_processes_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    """The engine lives in one process, with a pool of its own: another ends the worker and says what to do."""
+    with pytest.raises(SystemExit) as ended:
+        Runtime(SimpleNamespace(pool_cls=get_implementation("solo")))
+    assert ended.value.code == EX_CONFIG
+    assert "leave -P out" in capfd.readouterr().err
 
 
 def test_a_taken_port_is_named(own: Site) -> None:
