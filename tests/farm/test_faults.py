@@ -4,51 +4,92 @@ from __future__ import annotations
 
 import http.client
 import signal
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 import redis
 import torch
-from processes import PYTHON, ROOT, Site, until
+from celery.concurrency import get_implementation
+from processes import PYTHON, ROOT, Running, Site, until
 
+from echo_tasks.errors import EX_CONFIG, CheckpointError, exit_misconfigured
 from echo_tasks.keys import STEPS
 from echo_tasks.local import servers
 from echo_tasks.settings import load
+from workers import model
+from workers.runtime import Runtime
 
 pytestmark = pytest.mark.farm
 
 JOB = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 2}}
 
 
+NOBODY = "/api/jobs/" + "0" * 32
+
+
 @pytest.fixture
 def own(tmp_path: Path, talkative: Path) -> Site:
-    """A site of this test's own, whose servers it may harm."""
+    """A site of this test's own."""
     return Site(tmp_path, {"ECHO_SLOTS": "2", "ECHO_MODEL": str(talkative)})
 
 
-def test_a_broker_that_is_away_is_503_and_comes_back(own: Site) -> None:
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Site]:
+    """An API that outlives all brokers of this file: tests start the servers and the workers that they harm."""
+    site = Site(tmp_path_factory.mktemp("standing"), {"ECHO_SLOTS": "2", "ECHO_MODEL": str(talkative)})
+    with site.http():
+        yield site
+
+
+@contextmanager
+def reached(site: Site) -> Iterator[Running]:
+    """A broker, once the API has found it."""
+    with site.server("broker") as broker:
+        until(lambda: site.get(NOBODY).status == 404, "the API reaches the broker")
+        yield broker
+
+
+def accepts(site: Site) -> bool:
+    """Whether a job is accepted; it is cancelled at once, so that no other test's worker finds it."""
+    answer = site.post("/api/jobs", JOB)
+    return answer.status == 202 and site.request("DELETE", answer.json["links"]["self"]).status == 200
+
+
+def status(site: Site, job_id: str) -> str | None:
+    """Of a job; None while the API cannot tell."""
+    found: str | None = site.get(f"/api/jobs/{job_id}").json.get("status")
+    return found
+
+
+def all_end(site: Site, jobs: Sequence[str], within_s: float = 60) -> None:
+    """Wait until the jobs have succeeded."""
+    until(lambda: all(status(site, one) == "succeeded" for one in jobs), "the jobs end", within_s)
+
+
+def test_a_broker_that_is_away_is_503_and_comes_back(standing: Site) -> None:
     """Refused connections: 503 with Retry-After within two seconds, and service again after a restart."""
-    with own.http():
-        for method, path, body in (
-            ("POST", "/api/jobs", JOB),
-            ("GET", "/api/jobs/" + "0" * 32, None),
-            ("DELETE", "/api/jobs/" + "0" * 32, None),
-            ("POST", "/api/cognitive/process", {"input_text": "Hello."}),
-        ):
-            away = own.request(method, path, body, timeout=2)
-            assert away.status == 503, (path, away.body)
-            assert int(away.headers["Retry-After"]) >= 1
-            assert away.headers["Content-Type"] == "application/problem+json"
-        assert own.get("/livez").status == 200
-        assert own.get("/readyz").status == 503
-        with own.server("broker"):
-            until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
-        assert own.request("POST", "/api/jobs", JOB, timeout=2).status == 503
-        with own.server("broker"):
-            until(lambda: own.post("/api/jobs", JOB).status == 202, "and again")
+    for method, path, body in (
+        ("POST", "/api/jobs", JOB),
+        ("GET", NOBODY, None),
+        ("DELETE", NOBODY, None),
+        ("POST", "/api/cognitive/process", {"input_text": "Hello."}),
+    ):
+        away = standing.request(method, path, body, timeout=2)
+        assert away.status == 503, (path, away.body)
+        assert int(away.headers["Retry-After"]) >= 1
+        assert away.headers["Content-Type"] == "application/problem+json"
+    assert standing.get("/livez").status == 200
+    assert standing.get("/readyz").status == 503
+    with standing.server("broker"):
+        until(lambda: accepts(standing), "jobs are accepted again")
+    assert standing.request("POST", "/api/jobs", JOB, timeout=2).status == 503
+    with standing.server("broker"):
+        until(lambda: accepts(standing), "and again")
 
 
 def test_a_chunked_body_is_bounded_too(farm: Site) -> None:
@@ -67,95 +108,93 @@ def test_a_chunked_body_is_bounded_too(farm: Site) -> None:
     assert status([body, *[b" " * 65536] * 16]) == 413
 
 
-def test_a_broker_that_hangs_is_503_within_two_seconds(own: Site) -> None:
+def test_a_broker_that_hangs_is_503_within_two_seconds(standing: Site) -> None:
     """A server that is frozen, so that connections open and nothing answers, does not hang the API."""
-    with own.http(), own.server("broker") as broker:
-        assert own.post("/api/jobs", JOB).status == 202
+    with reached(standing) as broker:
+        assert accepts(standing)
         broker.send(signal.SIGSTOP)
         for _ in range(3):
-            assert own.request("POST", "/api/jobs", JOB, timeout=2).status == 503
+            assert standing.request("POST", "/api/jobs", JOB, timeout=2).status == 503
         broker.send(signal.SIGCONT)
-        until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
+        until(lambda: accepts(standing), "jobs are accepted again")
 
 
-def test_accepted_jobs_survive_the_brokers_death_and_wait_for_a_worker(own: Site) -> None:
-    """Jobs accepted before a SIGKILL of the broker are there after its restart, and a worker ends them."""
-    with own.server("store"), own.http():
-        with own.server("broker") as broker:
-            ids = [own.post("/api/jobs", JOB).json["job_id"] for _ in range(5)]
-            until(
-                lambda: redis.Redis.from_url(own.broker_url).info("persistence")["aof_pending_bio_fsync"] == 0, "synced"
-            )
+def test_accepted_jobs_outlive_the_worker_and_the_broker(standing: Site) -> None:
+    """SIGTERM: the running step is recorded, the rest stays queued, the exit is clean, and the registry is left.
+
+    That job and those that are accepted meanwhile are there after a SIGKILL of the broker, and a successor ends them.
+    """
+    with standing.server("store"):
+        with reached(standing) as broker:
+            with standing.worker(name="first") as first:
+                begun = standing.post("/api/jobs", JOB | {"options": {"max_tokens": 60}}).json["job_id"]
+                until(lambda: status(standing, begun) == "running", "running")
+                assert first.stop() == 0, first.text()
+                assert "first@test" not in nodes(standing)
+            jobs = [begun, *(standing.post("/api/jobs", JOB).json["job_id"] for _ in range(5))]
+            with redis.Redis.from_url(standing.broker_url) as client:
+                until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, "synced")
             broker.stop(signal.SIGKILL)
-        with own.server("broker"), own.worker():
-            for job_id in ids:
-                until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "succeeded", "the job ends")  # noqa: B023
+        with reached(standing), standing.worker(name="second"):
+            all_end(standing, jobs)
+            assert standing.get(f"/api/jobs/{begun}").json["attempts"] == 1
 
 
-def test_a_worker_goes_on_after_the_brokers_restart(own: Site) -> None:
-    """The worker reconnects by itself, and its heartbeat makes the farm ready again."""
-    with own.server("store"), own.http():
-        with own.server("broker"):
-            stack = own.worker()
-            stack.__enter__()
-        try:
-            with own.server("broker"):
-                until(lambda: own.get("/readyz").status == 200, "ready again")
-                job = own.post("/api/jobs", JOB, {"Prefer": "wait=60"})
-                assert job.json["status"] == "succeeded"
-        finally:
-            stack.__exit__(None, None, None)
+def nodes(site: Site) -> dict[str, Any]:
+    """The live workers by their names."""
+    return {worker["node"]: worker for worker in site.get("/health").json["workers"]}
 
 
-def test_a_busy_worker_outlives_the_brokers_death(own: Site) -> None:
-    """A worker that holds messages when the broker is killed reconnects, and its job ends once."""
-    with own.server("store"), own.http(), own.server("broker") as broker, own.worker() as worker:
-        job_id = own.post("/api/jobs", JOB | {"options": {"max_tokens": 400}}).json["job_id"]
-        until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
+def test_a_worker_outlives_the_brokers_restart_and_its_death(standing: Site) -> None:
+    """Idle or with messages in its hands it reconnects by itself: the farm is ready again, and its job ends once."""
+    with ExitStack() as farm:
+        farm.enter_context(standing.server("store"))
+        broker = farm.enter_context(reached(standing))
+        worker = farm.enter_context(standing.worker(name="steady"))
+        broker.stop()
+        broker = farm.enter_context(reached(standing))
+        until(lambda: standing.get("/readyz").status == 200, "ready again")
+        assert standing.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
+
+        job_id = standing.post("/api/jobs", JOB | {"options": {"max_tokens": 150}}).json["job_id"]
+        until(lambda: status(standing, job_id) == "running", "running")
         broker.stop(signal.SIGKILL)
-        with own.server("broker"):
-            until(lambda: own.get(f"/api/jobs/{job_id}").json.get("status") == "succeeded", "the job ends", 100)
-            assert worker.process.poll() is None, worker.text()
-        assert "Connection to broker lost" in worker.text()
+        farm.enter_context(reached(standing))
+        all_end(standing, [job_id], 100)
+        assert worker.process.poll() is None, worker.text()
+        assert worker.text().count("Connection to broker lost") == 2
         for noise in ("Error on restarting", "DeprecationWarning"):
             assert noise not in worker.text()
 
 
-def test_a_store_that_is_away_costs_the_cache_not_the_job(own: Site) -> None:
+def test_a_store_that_is_away_costs_the_cache_not_the_job(standing: Site) -> None:
     """Without the store the farm is not ready, but answers, and what it has answered is found on its disk."""
-    with own.server("broker"), own.worker(), own.http():
-        body = {"input_text": "Hello.", "processing_options": {"max_tokens": 2}}
-        answers = [own.post("/api/cognitive/process", body) for _ in range(2)]
+    with reached(standing), standing.worker(name="storeless"):
+        body = {"input_text": "Hello without a store.", "processing_options": {"max_tokens": 2}}
+        answers = [standing.post("/api/cognitive/process", body) for _ in range(2)]
         assert [answer.status for answer in answers] == [200, 200]
         assert [answer.json["cache_tier"] for answer in answers] == [None, "l3"]
-        assert own.get("/readyz").json["checks"]["store"]["ok"] is False
+        assert standing.get("/readyz").json["checks"]["store"]["ok"] is False
 
 
-def test_a_stopped_worker_finishes_what_it_holds_and_leaves_the_registry(own: Site) -> None:
-    """SIGTERM: the running step is recorded, the rest stays queued, the exit is clean, a successor goes on."""
-    with own.server("broker"), own.server("store"), own.http():
-        with own.worker() as first:
-            job_id = own.post("/api/jobs", JOB | {"options": {"max_tokens": 60}}).json["job_id"]
-            until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
-            assert first.stop() == 0, first.text()
-            assert own.get("/health").json["workers"] == []
-        with own.worker(name="second"):
-            until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "succeeded", "the successor ends it")
-            assert own.get(f"/api/jobs/{job_id}").json["attempts"] == 1
-
-
-def test_a_worker_can_be_narrowed_to_queues(own: Site) -> None:
+def test_a_worker_can_be_narrowed_to_queues(standing: Site) -> None:
     """`-Q` consumes those queues alone, readiness names the rest, and a misspelt queue is an error."""
-    with own.server("broker"), own.server("store"), own.http():
-        with own.worker("-Q", "echo.memory,echo.integration"):
-            (worker,) = own.get("/health").json["workers"]
-            assert worker["queues"] == ["echo.direct.worker@test", "echo.integration", "echo.memory"]
-            assert "echo.reasoning, echo.grammar" in own.get("/readyz").json["checks"]["workers"]["detail"]
-            job = own.post("/api/jobs", JOB | {"membranes": ["memory"]}, {"Prefer": "wait=60"})
+    with reached(standing), standing.server("store"):
+        with standing.worker("-Q", "echo.memory,echo.integration", name="narrow"):
+            worker = nodes(standing)["narrow@test"]
+            assert worker["queues"] == ["echo.direct.narrow@test", "echo.integration", "echo.memory"]
+
+            def is_named() -> bool:
+                told: str = standing.get("/readyz").json["checks"]["workers"]["detail"]
+                return "echo.reasoning, echo.grammar" in told
+
+            until(is_named, "readiness names what nobody serves, once workers of other tests are forgotten")
+            job = standing.post("/api/jobs", JOB | {"membranes": ["memory"]}, {"Prefer": "wait=60"})
             assert job.json["status"] == "succeeded"
-        with own.run("misspelt", PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-Q", "echo.memroy") as worker:
-            until(lambda: worker.process.poll() is not None, "it ends")
-            assert "echo.memroy" in worker.text()
+        command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-Q", "echo.memroy")
+        with standing.run("misspelt", *command) as misspelt:
+            until(lambda: misspelt.process.poll() is not None, "it ends")
+            assert "echo.memroy" in misspelt.text()
 
 
 class Payload:
@@ -185,9 +224,25 @@ def spoilt(kind: str, talkative: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["missing", "truncated", "text", "rwkv6", "foreign", "pickle"])
-def test_a_bad_checkpoint_ends_the_worker_with_one_line(own: Site, talkative: Path, kind: str) -> None:
-    """Status 78, one line with the path and the reason, no traceback, and nothing in the file is executed."""
-    path = spoilt(kind, talkative, own.folder)
+def test_a_bad_checkpoint_is_told_of_in_one_line(
+    tmp_path: Path, talkative: Path, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It has the path and the reason, and nothing in the file is executed."""
+    path = spoilt(kind, talkative, tmp_path)
+    with pytest.raises(CheckpointError) as refused:
+        model.load(load({"ECHO_MODEL": str(path)}), 2)
+    with pytest.raises(SystemExit) as ended:
+        exit_misconfigured(refused.value)
+    assert ended.value.code == EX_CONFIG
+    out, errors = capfd.readouterr()
+    assert (out, len(errors.splitlines())) == ("", 1)
+    assert errors.startswith(f"echo: model {path}: ")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_bad_checkpoint_ends_the_worker(own: Site, talkative: Path) -> None:
+    """Status 78, that one line, no traceback, and nothing in the file is executed."""
+    path = spoilt("pickle", talkative, own.folder)
     command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker")
     with own.run("worker", *command, env={"ECHO_MODEL": str(path)}) as worker:
         assert until(lambda: worker.process.poll(), "the worker ends") == 78
@@ -209,22 +264,23 @@ main()
 """
 
 
-def test_a_worker_whose_engine_died_ends_and_its_jobs_go_elsewhere(own: Site) -> None:
+def test_a_worker_whose_engine_died_ends_and_its_jobs_go_elsewhere(standing: Site) -> None:
     """A fault that ends the engine's thread ends the worker with status 70; a healthy one ends the job."""
-    with own.server("broker"), own.server("store"), own.http():
-        job_id = own.post("/api/jobs", JOB).json["job_id"]
-        with own.run("dying", PYTHON, "-c", _DYING) as dying:
+    with reached(standing), standing.server("store"):
+        job_id = standing.post("/api/jobs", JOB).json["job_id"]
+        with standing.run("dying", PYTHON, "-c", _DYING) as dying:
             assert until(lambda: dying.process.poll(), "the worker ends") == 70, dying.text()
-        assert own.get(f"/api/jobs/{job_id}").json["status"] == "running"
-        with own.worker():
-            until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "succeeded", "another one ends it")
+        assert status(standing, job_id) == "running"
+        with standing.worker(name="healthy"):
+            all_end(standing, [job_id])
 
 
-def test_a_pool_of_processes_is_refused(own: Site) -> None:
-    """The engine lives in one process: prefork ends with status 78 and says what to use."""
-    with own.run("worker", PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-P", "solo") as worker:
-        assert until(lambda: worker.process.poll(), "the worker ends") == 78
-        assert "leave -P out" in worker.text()
+def test_a_pool_of_processes_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    """The engine lives in one process, with a pool of its own: another ends the worker and says what to do."""
+    with pytest.raises(SystemExit) as ended:
+        Runtime(SimpleNamespace(pool_cls=get_implementation("solo")))
+    assert ended.value.code == EX_CONFIG
+    assert "leave -P out" in capfd.readouterr().err
 
 
 def test_a_taken_port_is_named(own: Site) -> None:

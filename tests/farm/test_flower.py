@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import runpy
 import signal
 import time
 import urllib.error
@@ -18,6 +19,9 @@ import psutil
 import pytest
 from celery import Celery
 from processes import PYTHON, Running, Site, asked, until
+
+from echo_tasks.errors import EX_CONFIG
+from echo_tasks.settings import current
 
 pytestmark = pytest.mark.farm
 
@@ -46,12 +50,18 @@ class Flower:
         return dict(json.loads(body))
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Site]:
-    """A site of this test's own, with a broker."""
-    site = Site(tmp_path)
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A broker for all tests of this file: what passes there is kept by whoever listens, and by nobody else."""
+    site = Site(tmp_path_factory.mktemp("events"))
     with site.server("broker"):
         yield site
+
+
+@pytest.fixture
+def own(events: Site, tmp_path: Path) -> Site:
+    """A site of this test's own at that broker."""
+    return Site(tmp_path, {"BROKER_PORT": events.env["BROKER_PORT"]})
 
 
 @contextmanager
@@ -140,35 +150,32 @@ def test_a_secret_of_oauth_is_in_no_log_either(own: Site) -> None:
     assert "hush" not in found.running.text()
 
 
-def test_read_only_shows_and_controls_nothing(own: Site) -> None:
-    """Tasks are listed; ending workers, revoking and sending tasks is refused."""
-    with flower(own, FLOWER_READ_ONLY="true") as found:
+def test_read_only_shows_and_controls_nothing_under_its_prefix(own: Site) -> None:
+    """Tasks are listed; ending workers, revoking and sending tasks is refused.
+
+    A prefix, with slashes or without, is the beginning of all paths; pages link to themselves under it.
+    """
+    settings = {"FLOWER_READ_ONLY": "true", "FLOWER_URL_PREFIX": "/tools/flower/"}
+    with flower(own, prefix="/tools/flower", **settings) as found:
         seen(found, own, 1)
         for path in ("worker/shutdown/worker1@test", "task/revoke/job1.memory", "task/send-task/echo.memory"):
             assert found.ask(f"/api/{path}", method="POST")[0] == 403, path
-
-
-def test_not_read_only_passes_what_is_controlled_on(own: Site) -> None:
-    """The same call is answered otherwise: the refusal above is of the setting."""
-    with flower(own) as found:
-        assert found.ask("/api/task/revoke/job1.memory", method="POST")[0] == 200
-
-
-def test_a_prefix_is_the_beginning_of_all_paths(own: Site) -> None:
-    """With slashes or without; pages link to themselves under it."""
-    with flower(own, prefix="/tools/flower", FLOWER_URL_PREFIX="/tools/flower/") as found:
         status, body = found.ask("/workers")
         assert status == 200
         assert b"/tools/flower/static/" in body
-        assert found.ask("/api/tasks")[0] == 200
         bare = Flower(found.running, found.url.removesuffix("/tools/flower"), found.login)
         assert bare.ask("/workers")[0] == 404
 
 
-def test_history_survives_a_stop_and_a_kill_after_it_was_saved(own: Site) -> None:
-    """SIGTERM saves; after SIGKILL what was saved an interval ago is there again. Nobody else may read it."""
+def test_history_survives_a_stop_and_a_kill_and_is_put_aside_when_damaged(own: Site) -> None:
+    """SIGTERM saves; after SIGKILL what was saved an interval ago is there again. Nobody else may read it.
+
+    A damaged one is kept for whoever wants to know, and Flower starts with none. What is controlled is passed on: that
+    it is refused elsewhere is for the setting.
+    """
     with flower(own, FLOWER_STATE_SAVE_INTERVAL="0") as found:
         seen(found, own, 1)
+        assert found.ask("/api/task/revoke/job1.memory", method="POST")[0] == 200
         assert found.running.stop(signal.SIGTERM) == 0
     folder = own.folder / "var" / "flower"
     assert folder.stat().st_mode & 0o077 == 0
@@ -180,13 +187,6 @@ def test_history_survives_a_stop_and_a_kill_after_it_was_saved(own: Site) -> Non
         found.running.stop(signal.SIGKILL)
     with flower(own) as found:
         assert sorted(found.tasks()) == ["job1.memory", "job2.memory"]
-
-
-def test_a_damaged_history_is_put_aside(own: Site) -> None:
-    """Flower starts, with none, and what is damaged is kept for whoever wants to know."""
-    with flower(own) as found:
-        seen(found, own, 1)
-    folder = own.folder / "var" / "flower"
     for file in folder.iterdir():
         file.write_bytes(b"\x00damaged" * 100)
     with flower(own) as found:
@@ -194,25 +194,17 @@ def test_a_damaged_history_is_put_aside(own: Site) -> None:
     assert [file for file in folder.iterdir() if file.name.endswith(".corrupt")]
 
 
-def test_without_persistence_nothing_is_written(own: Site) -> None:
-    """Nor is the folder made."""
-    with flower(own, FLOWER_PERSISTENT="false") as found:
-        seen(found, own, 1)
-    assert not (own.folder / "var" / "flower").exists()
+def test_it_keeps_what_it_may_and_forgets_the_rest(own: Site) -> None:
+    """Of tasks the latest; nothing on disk without persistence, not even the folder.
 
-
-def test_it_remembers_as_many_tasks_as_it_may(own: Site) -> None:
-    """The latest of them."""
-    with flower(own, FLOWER_MAX_TASKS="2") as found:
+    A worker that says that it goes is listed as offline, and then no more; its metrics go, too.
+    """
+    settings = {"FLOWER_PERSISTENT": "false", "FLOWER_MAX_TASKS": "2", "FLOWER_PURGE_OFFLINE_WORKERS": "2"}
+    online = {"kind": "worker-online", "sw_ident": "py-celery", "freq": 2.0}
+    with flower(own, **settings) as found:
         for number in (1, 2, 3):
             seen(found, own, number)
         assert sorted(found.tasks()) == ["job2.memory", "job3.memory"]
-
-
-def test_a_worker_that_is_gone_is_forgotten_after_a_while(own: Site) -> None:
-    """One that says that it goes is listed as offline, and then no more; its metrics go, too."""
-    online = {"kind": "worker-online", "sw_ident": "py-celery", "freq": 2.0}
-    with flower(own, FLOWER_PURGE_OFFLINE_WORKERS="2") as found:
 
         def lists(worker: str) -> bool:
             return worker.encode() in found.ask("/workers?json=1")[1]
@@ -227,6 +219,7 @@ def test_a_worker_that_is_gone_is_forgotten_after_a_while(own: Site) -> None:
         assert b"gone@test" in found.ask("/metrics")[1]
         until(lambda: not lists("gone@test"), "Flower has forgotten it", 15)
         until(lambda: b"gone@test" not in found.ask("/metrics")[1], "its metrics are gone, too", 15)
+    assert not (own.folder / "var" / "flower").exists()
 
 
 @pytest.mark.parametrize(
@@ -238,12 +231,27 @@ def test_a_worker_that_is_gone_is_forgotten_after_a_while(own: Site) -> None:
         ({"FLOWER_DB": "/proc/no/history"}, "Flower keeps what it knows in /proc/no/history: No such file"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path, settings: dict[str, str], line: str) -> None:
-    """Status 78, by which its keeper knows that the next start would end the same; no traceback and no secret."""
-    site = Site(tmp_path, settings)
+def test_what_cannot_be_is_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], settings: dict[str, str], line: str
+) -> None:
+    """Status 78; no traceback and no secret."""
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("echo_tasks.settings.current", current.__wrapped__)  # which keeps nothing for later
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("echo_tasks.flowerconfig")
+    assert ended.value.code == EX_CONFIG
+    (told,) = capfd.readouterr().err.splitlines()
+    assert told.startswith(f"echo: {line}")
+    assert "hush" not in told
+
+
+def test_a_refusal_ends_its_keeper(tmp_path: Path) -> None:
+    """By the status it knows that the next start would end the same; Flower says no more than the line."""
+    site = Site(tmp_path, {"FLOWER_BASIC_AUTH": "hush"})
     keeper = (PYTHON, "-m", "echo_tasks.local.keep", "flower", PYTHON, "-m", "celery", "-A", "echo_tasks", "flower")
     with site.run("flower", *keeper) as running:
-        assert until(lambda: running.process.poll(), "it ends") == 78
+        assert until(lambda: running.process.poll(), "it ends") == EX_CONFIG
     (told,) = running.text().splitlines()
-    assert told.startswith(f"echo: {line}")
+    assert told.startswith("echo: FLOWER_BASIC_AUTH: number 1 is not user:password")
     assert "hush" not in told

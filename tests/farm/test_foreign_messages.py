@@ -16,6 +16,7 @@ import redis
 from processes import Site, until
 
 from echo_tasks import envelopes, holding, keys
+from echo_tasks.registry import Registry
 
 pytestmark = pytest.mark.farm
 
@@ -112,32 +113,45 @@ def wrong(mark: Path) -> dict[str, Any]:
     }
 
 
-def test_a_worker_drops_what_is_no_message_of_ours(tmp_path: Path) -> None:
+def test_a_worker_drops_what_is_no_message_of_ours(farm: Site, broker: redis.Redis, tmp_path: Path) -> None:
     """It goes on, says so in a line each, runs nothing of it, and serves jobs; nothing is held or comes back.
 
     What is right in form and names a job that there is not, is taken up and found to be nothing; so is a priority that
     there is not.
     """
-    own, mark = Site(tmp_path, {"ECHO_SLOTS": "2", "ECHO_VISIBILITY_S": "3"}), tmp_path / "harmed"
+    mark, log = tmp_path / "harmed", farm.folder / "worker.log"
     foreign = list(wrong(mark).values())
     foreign = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in foreign]
     odd = [message(properties={"priority": priority}) for priority in (0, 10**9, -1, "x", None)]
-    with own.server("broker"), own.server("store"), own.worker() as worker, own.http():
-        broker = redis.Redis.from_url(own.broker_url)
-        job = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 1}}
-        before = own.post("/api/jobs", job).json["job_id"]
-        broker.lpush(QUEUE, *foreign, *map(json.dumps, odd))
-        broker.publish("/0.celery.pidbox", json.dumps({"properties": {}, "body": 5}))
-        after = own.post("/api/jobs", job).json["job_id"]
-        assert own.ended(before)["status"] == own.ended(after)["status"] == "succeeded"
-        until(lambda: worker.text().count("message dropped") == len(foreign) + 1, "all are dropped")
-        until(lambda: worker.text().count("reason=gone") == len(odd), "what names no job is nothing")
-        until(lambda: broker.hlen(holding.HELD) == broker.llen(QUEUE) == 0, "nothing is held")
-        assert "Traceback" not in worker.text()
-        assert worker.process.poll() is None
-        assert not mark.exists()
-        assert own.post("/api/cognitive/process", {"input_text": "Hello."}).status == 200
-        broker.close()
+    pid = pid_of_worker(broker)
+    assert pid
+    begins = log.stat().st_size
+
+    def said() -> str:
+        """By the worker since then."""
+        return log.read_bytes()[begins:].decode(errors="replace")
+
+    def gone() -> list[str]:
+        return [line for line in said().splitlines() if "reason=gone" in line and NOBODY in line]
+
+    job = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 1}}
+    before = farm.post("/api/jobs", job).json["job_id"]
+    broker.lpush(QUEUE, *foreign, *map(json.dumps, odd))
+    broker.publish("/0.celery.pidbox", json.dumps({"properties": {}, "body": 5}))
+    after = farm.post("/api/jobs", job).json["job_id"]
+    assert farm.ended(before)["status"] == farm.ended(after)["status"] == "succeeded"
+    until(lambda: said().count("message dropped") == len(foreign) + 1, "all are dropped")
+    until(lambda: len(gone()) == len(odd), "what names no job is nothing")
+    until(lambda: broker.hlen(holding.HELD) == broker.llen(QUEUE) == 0, "nothing is held")
+    assert farm.post("/api/cognitive/process", {"input_text": "Hello."}).status == 200
+    assert "Traceback" not in said()
+    assert pid_of_worker(broker) == pid
+    assert not mark.exists()
+
+
+def pid_of_worker(broker: redis.Redis) -> int | None:
+    """The shared farm's; None when it is not heard of."""
+    return next((worker.pid for worker in Registry(broker).live() if worker.node == "worker@test"), None)
 
 
 @pytest.mark.parametrize("queue", [QUEUE, keys.direct("w@test")])

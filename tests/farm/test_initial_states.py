@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from processes import PYTHON, ROOT, Site
+from processes import Site
 
-from workers import checkpoint
+from echo_tasks.errors import EX_CONFIG, SettingsError, exit_misconfigured
+from echo_tasks.settings import load
+from workers import checkpoint, model
 from workers.model import BUNDLED
 
 pytestmark = pytest.mark.farm
@@ -64,13 +65,14 @@ def test_a_job_begins_in_the_state_that_it_names(tmp_path: Path, folder: Path) -
     assert [error["field"] for error in refused.json["errors"]] == ["options.initial_state"]
 
 
-def test_a_worker_does_not_start_with_a_state_that_has_no_file(tmp_path: Path, folder: Path) -> None:
-    """It ends with status 78 and a line, without a traceback."""
-    site = Site(tmp_path, {"ECHO_INITIAL_STATES": str(folder), "ECHO_MEMBRANE_STATES": "memory=nobody"})
-    command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker")
-    done = subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 78
-    assert done.stderr.splitlines()[-1] == (
+def test_a_state_that_has_no_file_is_told_of_in_a_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As all that a worker cannot start with: with status 78."""
+    names = {"ECHO_INITIAL_STATES": str(folder), "ECHO_MEMBRANE_STATES": "memory=nobody"}
+    with pytest.raises(SettingsError) as refused:
+        model.load(load(names), 2)
+    with pytest.raises(SystemExit) as ended:
+        exit_misconfigured(refused.value)
+    assert ended.value.code == EX_CONFIG
+    assert capfd.readouterr().err.splitlines()[-1] == (
         "echo: ECHO_MEMBRANE_STATES='memory=nobody' is not allowed ('nobody' has no file); allowed: poet"
     )
-    assert "Traceback" not in done.stderr

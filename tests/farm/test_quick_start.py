@@ -10,12 +10,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import redis
 from processes import ROOT, Site, until
+
+from echo_tasks.local import readiness
+from echo_tasks.settings import load
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(300)]
 
@@ -26,6 +30,8 @@ class Terminal:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.env = site.env | {"ECHO_VENV": os.path.relpath(sys.prefix, ROOT)}
+        self.said = subprocess.CompletedProcess[str]([], 0)
+        """What its last start had to say, where tests share it."""
 
     def __call__(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -54,6 +60,10 @@ class Terminal:
                 continue
         return found
 
+    def kill_all(self) -> None:
+        for process in self.left():
+            process.kill()
+
     def open_ports(self) -> list[str]:
         return [name for name, value in self.env.items() if name.endswith("_PORT") and _open(int(value))]
 
@@ -65,82 +75,96 @@ def _open(port: int) -> bool:
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """One whose farm is this test's own."""
     terminal = Terminal(Site(tmp_path))
     yield terminal
-    for process in terminal.left():
-        process.kill()
+    terminal.kill_all()
 
 
-def test_start_a_job_status_logs_and_stop(terminal: Terminal) -> None:
-    """The whole life: ready with its access points, a job answered, a second start refused kindly, all gone."""
-    started = terminal("start")
-    assert started.returncode == 0, started.stdout + started.stderr
-    assert "workers: waiting" in started.stdout or "workers: ok" in started.stdout
-    for point in ("API", "OpenAPI", "Flower", f"http://127.0.0.1:{terminal.env['API_PORT']}"):
-        assert point in started.stdout
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """The terminal of the farm that this file's tests share."""
+    terminal = Terminal(Site(tmp_path_factory.mktemp("shared")))
+    yield terminal
+    terminal.kill_all()
 
-    answer = terminal.site.post("/api/cognitive/process", {"input_text": "What is two plus three?"})
+
+@pytest.fixture
+def started(shared: Terminal) -> Terminal:
+    """Its farm runs: that of the test before, unless that one has ended it."""
+    if shared.site.get("/livez").status != 200:
+        shared.said = shared("start")
+        assert shared.said.returncode == 0, shared.said.stdout + shared.said.stderr
+    return shared
+
+
+def test_start_a_job_status_and_logs(started: Terminal) -> None:
+    """Ready with its access points, a job answered, a second start refused kindly, and all of it told of."""
+    assert "workers: waiting" in started.said.stdout or "workers: ok" in started.said.stdout
+    for point in ("API", "OpenAPI", "Flower", f"http://127.0.0.1:{started.env['API_PORT']}"):
+        assert point in started.said.stdout
+
+    answer = started.site.post("/api/cognitive/process", {"input_text": "What is two plus three?"})
     assert answer.status == 200
     assert answer.json["response_text"] == "2 plus 3 is 5, so two plus three is five."
     assert len([text for text in answer.json["membrane_outputs"].values() if text]) == 3
 
-    again = terminal("start")
+    again = started("start")
     assert again.returncode == 0
     assert "runs already" in again.stdout
-    status = terminal("status")
+    status = started("status")
     assert status.returncode == 0, status.stdout
     assert "workers    ok" in status.stdout
     assert "controller ok" in status.stdout
     assert "exporter   ok" in status.stdout
     assert "instances  1 serving; 1 wanted" in status.stdout
     assert "worker.1   never restarted" in status.stdout
-    assert terminal("scale", "11").returncode == 2
-    var = Path(terminal.env["ECHO_VAR"])
+    assert (started("scale", "11").returncode, started("scale", "1").returncode) == (2, 0)
+    var = Path(started.env["ECHO_VAR"])
     assert {stat.S_IMODE((var / role).stat().st_mode) for role in ("broker", "store")} == {0o700}
-    worker_log = terminal("logs", "worker").stdout
+    worker_log = started("logs", "worker").stdout
     assert "job answered" in worker_log
     assert "echo-mini" in worker_log
     assert "api.1" not in worker_log
-    unknown = terminal("logs", "wroker")
+    unknown = started("logs", "wroker")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "no process wroker; there are broker, store, api, worker" in unknown.stderr
-    assert terminal.to_nobody("logs") == terminal.to_nobody("status") == (-signal.SIGPIPE, "")
-    scaled = terminal("scale", "2")
-    assert scaled.returncode == 0, scaled.stdout + scaled.stderr
-    assert "worker.2   never restarted" in terminal("status").stdout
-
-    stopped = terminal("stop")
-    assert stopped.returncode == 0, stopped.stdout
-    assert "by force" not in stopped.stdout
-    assert terminal.left() == []
-    assert terminal.open_ports() == []
-    assert terminal("status").returncode == 1
+    assert started.to_nobody("logs") == started.to_nobody("status") == (-signal.SIGPIPE, "")
 
 
-def test_data_is_kept_across_a_restart_and_a_killed_honcho_is_cleaned_up(terminal: Terminal) -> None:
-    """A job outlives `restart`; after a SIGKILL of honcho `stop` still finds and ends every process."""
-    assert terminal("start").returncode == 0
-    job = terminal.site.post("/api/jobs", {"input_text": "Hello.", "options": {"max_tokens": 2}}, {"Prefer": "wait=60"})
-    restarted = terminal("restart")
+def test_data_is_kept_across_a_restart_and_a_killed_honcho_is_cleaned_up(started: Terminal) -> None:
+    """A job outlives `restart`, no process does, and none has to be killed for that.
+
+    After a SIGKILL of honcho `stop` still finds and ends every process.
+    """
+    body = {"input_text": "Hello.", "options": {"max_tokens": 2}}
+    job = started.site.post("/api/jobs", body, {"Prefer": "wait=60"})
+    before = started.left()
+    restarted = started("restart")
     assert restarted.returncode == 0, restarted.stdout
-    assert terminal.site.get(f"/api/jobs/{job.json['job_id']}").json == job.json
+    assert "stopped." in restarted.stdout
+    assert "by force" not in restarted.stdout
+    assert not any(process.is_running() for process in before)
+    assert started.site.get(f"/api/jobs/{job.json['job_id']}").json == job.json
 
-    honcho = [process for process in terminal.left() if process.cmdline()[1:4] == ["-m", "honcho", "start"]]
+    honcho = [process for process in started.left() if process.cmdline()[1:4] == ["-m", "honcho", "start"]]
     for process in honcho:
         process.send_signal(signal.SIGKILL)
     assert honcho
-    assert terminal("stop").returncode == 0
-    assert terminal.left() == []
-    assert terminal.open_ports() == []
+    assert started("stop").returncode == 0
+    assert started.left() == []
+    assert started.open_ports() == []
+    assert started("status").returncode == 1
 
 
 def test_ctrl_c_hands_running_steps_back(terminal: Terminal, talkative: Path) -> None:
     """`honcho start` in the foreground, interrupted while a job runs: the job goes on after the next start."""
     site = terminal.site
     model = {"ECHO_MODEL": str(talkative)}
-    with site.run("honcho", sys.executable, "-m", "honcho", "start", env=model) as honcho:
+    command = (sys.executable, "-m", "honcho", "start", "broker", "store", "api", "worker")
+    with site.run("honcho", *command, env=model) as honcho:
         until(lambda: site.get("/readyz").status == 200, "the farm is ready")
-        body = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 3000}}
+        body = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 4096}}
         job_id = site.post("/api/jobs", body).json["job_id"]
         until(lambda: site.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
         honcho.stop(signal.SIGINT)
@@ -153,16 +177,34 @@ def test_ctrl_c_hands_running_steps_back(terminal: Terminal, talkative: Path) ->
         broker.close()
 
 
-@pytest.mark.parametrize("variable", ["BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT"])
-def test_a_taken_port_is_named_and_nothing_is_started(terminal: Terminal, variable: str) -> None:
+@contextmanager
+def taken(port: str) -> Iterator[None]:
+    """Somebody else listens there."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(port)))
+        other.listen()
+        yield
+
+
+def test_a_taken_port_is_named_and_nothing_is_started(terminal: Terminal) -> None:
     """The port, and the setting that moves it."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", int(terminal.env[variable])))
-        taken.listen()
+    with taken(terminal.env["BROKER_PORT"]):
         started = terminal("start")
     assert started.returncode == 1
-    assert f"Port {terminal.env[variable]} ({variable}) is taken" in started.stdout
+    assert f"Port {terminal.env['BROKER_PORT']} (BROKER_PORT) is taken" in started.stdout
     assert terminal.left() == []
+
+
+@pytest.mark.parametrize(
+    "variable", ["BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT", "EXPORTER_PORT"]
+)
+def test_every_taken_port_is_named(tmp_path: Path, variable: str) -> None:
+    """Before anything is started."""
+    settings = load(Site(tmp_path).env)
+    assert readiness.port_problem(settings) == ""
+    port = str(getattr(settings, variable.lower()))
+    with taken(port):
+        assert f"Port {port} ({variable}) is taken" in readiness.port_problem(settings)
 
 
 def test_a_farm_that_cannot_start_says_why_and_leaves_nothing(terminal: Terminal) -> None:
@@ -182,11 +224,10 @@ def test_a_process_that_dies_at_every_start_ends_the_farm_with_its_name(terminal
     assert terminal.left() == []
 
 
-def test_an_address_that_is_not_ours_is_named(terminal: Terminal) -> None:
+def test_an_address_that_is_not_ours_is_named(tmp_path: Path) -> None:
     """An address that this machine cannot bind is told apart from a taken port."""
-    started = terminal("start", API_HOST="192.0.2.1")
-    assert started.returncode == 1
-    assert "Nothing can be bound at 192.0.2.1" in started.stdout
+    settings = load(Site(tmp_path, {"API_HOST": "192.0.2.1"}).env)
+    assert "Nothing can be bound at 192.0.2.1" in readiness.port_problem(settings)
 
 
 def test_stop_without_a_farm_help_and_nonsense(terminal: Terminal) -> None:

@@ -6,14 +6,17 @@ import resource
 import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
+from flask.testing import FlaskClient
 from processes import Running, Site, answers, free_port, until
 
+from echo_api import create_app
+from echo_tasks import connections
 from echo_tasks.local import servers
 from echo_tasks.settings import load
 
@@ -22,36 +25,42 @@ pytestmark = pytest.mark.farm
 JOB = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 2}}
 
 
-def site(folder: Path, model: Path, **env: str) -> Site:
-    return Site(folder, {"ECHO_SLOTS": "2", "ECHO_MODEL": str(model)} | env)
+@pytest.fixture
+def bounded(broker_url: str) -> FlaskClient:
+    """The API over a database of this file's: three jobs may be open, and two wait for each membrane."""
+    own = broker_url.removesuffix("/0") + "/12"
+    with connections.impatient(own) as broker:
+        broker.flushdb()
+    settings = {"BROKER_URL": own, "MAX_QUEUED_JOBS": "3", "MAX_QUEUED_PER_MEMBRANE": "2"}
+    return create_app(load(settings)).test_client()
 
 
-def test_one_job_more_than_may_be_open_is_503(tmp_path: Path, talkative: Path) -> None:
+def test_one_job_more_than_may_be_open_is_503(bounded: FlaskClient) -> None:
     """With Retry-After; a replay still finds its job, and a cancelled job makes room."""
-    own = site(tmp_path, talkative, MAX_QUEUED_JOBS="2")
-    with own.server("broker"), own.http():
-        key = {"Idempotency-Key": uuid.uuid4().hex}
-        first, _ = own.post("/api/jobs", JOB, key), own.post("/api/jobs", JOB)
-        full = own.post("/api/jobs", JOB)
-        assert (full.status, full.headers["Retry-After"]) == (503, "10")
-        assert full.headers["Content-Type"] == "application/problem+json"
-        assert "2 jobs are open" in full.json["detail"]
-        assert own.post("/api/cognitive/process", {"input_text": "Hello."}).status == 503
-        assert own.post("/api/jobs", JOB, key).json["job_id"] == first.json["job_id"]
-        own.request("DELETE", first.json["links"]["self"])
-        assert own.post("/api/jobs", JOB).status == 202
+    key = {"Idempotency-Key": uuid.uuid4().hex}
+    body = JOB | {"membranes": ["memory"]}
+    first, again = bounded.post("/api/jobs", json=body, headers=key), bounded.post("/api/jobs", json=body)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert bounded.post("/api/jobs", json=JOB | {"membranes": ["grammar"]}).status_code == 202
+    full = bounded.post("/api/jobs", json=JOB)
+    assert (full.status_code, full.headers["Retry-After"]) == (503, "10")
+    assert full.content_type == "application/problem+json"
+    assert "3 jobs are open" in full.get_json(force=True)["detail"]
+    assert bounded.post("/api/cognitive/process", json={"input_text": "Hello."}).status_code == 503
+    assert bounded.post("/api/jobs", json=body, headers=key).json["job_id"] == first.json["job_id"]
+    bounded.delete(first.json["links"]["self"])
+    assert bounded.post("/api/jobs", json=body).status_code == 202
 
 
-def test_one_job_more_than_may_wait_for_a_membrane_is_429(tmp_path: Path, talkative: Path) -> None:
+def test_one_job_more_than_may_wait_for_a_membrane_is_429(bounded: FlaskClient) -> None:
     """The field at fault is named, and jobs for other membranes are taken."""
-    own = site(tmp_path, talkative, MAX_QUEUED_PER_MEMBRANE="1")
-    with own.server("broker"), own.http():
-        assert own.post("/api/jobs", JOB | {"membranes": ["memory"]}).status == 202
-        full = own.post("/api/jobs", JOB | {"membranes": ["grammar", "memory"]})
-        assert full.status == 429
-        assert int(full.headers["Retry-After"]) == 10
-        assert [error["field"] for error in full.json["errors"]] == ["membranes"]
-        assert own.post("/api/jobs", JOB | {"membranes": ["grammar"]}).status == 202
+    for _ in range(2):
+        assert bounded.post("/api/jobs", json=JOB | {"membranes": ["memory"]}).status_code == 202
+    full = bounded.post("/api/jobs", json=JOB | {"membranes": ["grammar", "memory"]})
+    assert full.status_code == 429
+    assert int(full.headers["Retry-After"]) == 10
+    assert [error["field"] for error in full.get_json(force=True)["errors"]] == ["membranes"]
+    assert bounded.post("/api/jobs", json=JOB | {"membranes": ["grammar"]}).status_code == 202
 
 
 @contextmanager
@@ -70,67 +79,104 @@ def bound_files(broker: Running, most_bytes: int) -> None:
     resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
+@dataclass
+class Struck:
+    """A farm whose broker is bounded, killed, or made a replica by one test after the other."""
+
+    site: Site
+    broker: Running
+    worker: Running
+    api: Running
+    stack: ExitStack
+    """What ends them all."""
+
+    def status(self, job_id: str) -> str:
+        found: str = self.site.get(f"/api/jobs/{job_id}").json["status"]
+        return found
+
+    def runs_on(self) -> str:
+        """The id of a job that is in the worker's hands."""
+        job_id: str = self.site.post("/api/jobs", JOB | {"options": {"max_tokens": 100}}).json["job_id"]
+        until(lambda: self.status(job_id) == "running", "running")
+        return job_id
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Struck]:
+    """The farm, from its start to its end."""
+    own = Site(tmp_path_factory.mktemp("struck"), {"ECHO_SLOTS": "2", "ECHO_MODEL": str(talkative)})
+    with ExitStack() as stack:
+        stack.enter_context(own.server("store"))
+        api = stack.enter_context(own.http())
+        broker = stack.enter_context(broker_on_a_small_disk(own))
+        yield Struck(own, broker, stack.enter_context(own.worker()), api, stack)
+
+
+@pytest.fixture
+def struck(running: Struck) -> Struck:
+    """The farm with a broker that lives, whatever the test before has done to it."""
+    if running.broker.process.poll() is not None:
+        running.broker = running.stack.enter_context(broker_on_a_small_disk(running.site))
+    until(lambda: running.site.get("/readyz").status == 200, "the farm is ready")
+    return running
+
+
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="files of another process are bounded on Linux alone")
-def test_a_full_disk_is_503_and_costs_nothing_that_was_accepted(tmp_path: Path, talkative: Path) -> None:
+def test_a_full_disk_is_503_and_costs_nothing_that_was_accepted(struck: Struck) -> None:
     """New jobs are refused until there is room; then the running farm goes on, and every accepted job ends."""
-    own = site(tmp_path, talkative)
-    with own.server("store"), own.http() as api:
-        with broker_on_a_small_disk(own) as broker, own.worker() as worker:
-            accepted = [own.post("/api/jobs", JOB | {"options": {"max_tokens": 150}}).json["job_id"]]
-            until(lambda: own.get(f"/api/jobs/{accepted[0]}").json["status"] == "running", "running")
-            bound_files(broker, 64 * 1024)
+    own, api = struck.site, struck.api
+    accepted = [struck.runs_on()]
+    bound_files(struck.broker, 64 * 1024)
 
-            def is_refused() -> bool:
-                answer = own.post("/api/jobs", JOB | {"membranes": ["grammar"], "input_text": "x" * 8000})
-                if answer.status == 202:
-                    accepted.append(answer.json["job_id"])
-                return answer.status == 503
+    def is_refused() -> bool:
+        answer = own.post("/api/jobs", JOB | {"membranes": ["grammar"], "input_text": "x" * 8000})
+        if answer.status == 202:
+            accepted.append(answer.json["job_id"])
+        return answer.status == 503
 
-            until(is_refused, "the disk is full")
-            refused = own.post("/api/jobs", JOB)
-            assert refused.status == 503
-            assert "disk" in refused.json["detail"]
-            assert "reason=disk" in api.text()
-            bound_files(broker, resource.RLIM_INFINITY)
-            until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
-            for job_id in accepted:
-                assert own.ended(job_id)["status"] == "succeeded"
-            assert "Traceback" not in api.text()
-            assert worker.process.poll() is None, worker.text()
-            until(
-                lambda: redis.Redis.from_url(own.broker_url).info("persistence")["aof_pending_bio_fsync"] == 0, "sync"
-            )
-            broker.stop(signal.SIGKILL)
-        with own.server("broker"):
-            assert all(own.get(f"/api/jobs/{job_id}").json["status"] == "succeeded" for job_id in accepted)
+    until(is_refused, "the disk is full")
+    refused = own.post("/api/jobs", JOB)
+    assert refused.status == 503
+    assert "disk" in refused.json["detail"]
+    assert "reason=disk" in api.text()
+    bound_files(struck.broker, resource.RLIM_INFINITY)
+    until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
+    for job_id in accepted:
+        assert own.ended(job_id)["status"] == "succeeded"
+    assert "Traceback" not in api.text()
+    assert struck.worker.process.poll() is None, struck.worker.text()
+    with redis.Redis.from_url(own.broker_url) as client:
+        until(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, "sync")
+    struck.broker.stop(signal.SIGKILL)
+    with own.server("broker"):
+        until(lambda: own.get(f"/api/jobs/{accepted[0]}").status == 200, "the API reaches the broker")
+        assert all(struck.status(job_id) == "succeeded" for job_id in accepted)
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="files of another process are bounded on Linux alone")
 def test_a_broker_that_syncs_always_ends_on_a_full_disk_with_all_that_it_accepted(tmp_path: Path) -> None:
     """It must not answer what is not on the disk, and ends; its successor has every job that was answered with 202."""
     own = Site(tmp_path, {"BROKER_FSYNC": "always"})
-    with own.http():
-        with broker_on_a_small_disk(own) as broker:
-            bound_files(broker, 64 * 1024)
-            accepted = []
-            while (answer := own.post("/api/jobs", JOB | {"input_text": "x" * 8000})).status == 202:
-                accepted.append(answer.json["job_id"])
-            assert answer.status == 503
-            assert until(lambda: broker.process.poll(), "the broker ends") == 1
-            assert "Can't recover from AOF write error" in broker.text()
-        with own.server("broker"):
-            until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
-            assert accepted
-            assert {own.get(f"/api/jobs/{job_id}").json["status"] for job_id in accepted} == {"queued"}
+    api = create_app(load({"BROKER_URL": own.broker_url, "ECHO_VAR": own.env["ECHO_VAR"]})).test_client()
+    with broker_on_a_small_disk(own) as broker:
+        bound_files(broker, 64 * 1024)
+        accepted = []
+        while (answer := api.post("/api/jobs", json=JOB | {"input_text": "x" * 8000})).status_code == 202:
+            accepted.append(answer.json["job_id"])
+        assert answer.status_code == 503
+        assert until(lambda: broker.process.poll(), "the broker ends") == 1
+        assert "Can't recover from AOF write error" in broker.text()
+    with own.server("broker"):
+        until(lambda: api.post("/api/jobs", json=JOB).status_code == 202, "jobs are accepted again")
+        assert accepted
+        assert {api.get(f"/api/jobs/{job_id}").json["status"] for job_id in accepted} == {"queued"}
 
 
-def test_a_read_only_broker_is_503_and_costs_nothing_that_was_accepted(tmp_path: Path, talkative: Path) -> None:
+def test_a_read_only_broker_is_503_and_costs_nothing_that_was_accepted(struck: Struck) -> None:
     """A broker that has become a replica is read; once it is a primary again the worker, still the same, goes on."""
-    own = site(tmp_path, talkative)
-    with own.server("broker"), own.server("store"), own.worker() as worker, own.http() as api:
-        broker = redis.Redis.from_url(own.broker_url, decode_responses=True)
-        job_id = own.post("/api/jobs", JOB | {"options": {"max_tokens": 150}}).json["job_id"]
-        until(lambda: own.get(f"/api/jobs/{job_id}").json["status"] == "running", "running")
+    own, api = struck.site, struck.api
+    with redis.Redis.from_url(own.broker_url, decode_responses=True) as broker:
+        job_id = struck.runs_on()
         broker.replicaof("127.0.0.1", free_port())
         for _ in range(3):
             refused = own.request("POST", "/api/jobs", JOB, timeout=2)
@@ -139,9 +185,8 @@ def test_a_read_only_broker_is_503_and_costs_nothing_that_was_accepted(tmp_path:
         assert own.get(f"/api/jobs/{job_id}").status == 200
         assert "read only" in own.get("/readyz").json["checks"]["broker"]["detail"]
         broker.replicaof("NO", "ONE")
-        until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
-        assert own.ended(job_id)["status"] == "succeeded"
-        assert "reason=read-only" in api.text()
-        assert "Traceback" not in api.text()
-        assert psutil.Process(worker.process.pid).is_running(), worker.text()
-        broker.close()
+    until(lambda: own.post("/api/jobs", JOB).status == 202, "jobs are accepted again")
+    assert own.ended(job_id)["status"] == "succeeded"
+    assert "reason=read-only" in api.text()
+    assert "Traceback" not in api.text()
+    assert struck.worker.process.poll() is None, struck.worker.text()

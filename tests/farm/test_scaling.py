@@ -16,6 +16,7 @@ import redis
 from processes import PYTHON, ROOT, Running, Site, until
 
 from echo_tasks import connections
+from echo_tasks.local import restarts
 from echo_tasks.local.roster import WORKERS, Roster, Wanted
 from echo_tasks.messages import WorkerRecord
 from echo_tasks.registry import Registry
@@ -24,6 +25,7 @@ from echo_tasks.settings import load
 
 pytestmark = [pytest.mark.farm, pytest.mark.timeout(400)]
 
+KILLED, LEFT = "has ended (killed by SIGKILL)", "was drained, and has left"
 SERVICE = "/api/scaling/cognitive-service"
 JOB = {"input_text": "Hello.", "cache": False}
 
@@ -82,23 +84,36 @@ def scaled(folder: Path, model: Path, **env: str) -> Iterator[Scaled]:
         yield farm
 
 
-def test_it_grows_under_load_and_shrinks_afterwards_while_its_controller_is_killed(
-    tmp_path: Path, talkative: Path
-) -> None:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Scaled]:
+    """A farm that follows its load."""
+    with scaled(tmp_path_factory.mktemp("scaled"), talkative) as farm:
+        yield farm
+
+
+@pytest.fixture
+def following(running: Scaled) -> Scaled:
+    """The same with one worker, as the test before may still have to leave it."""
+    running.until_there_are(1, within_s=120)
+    return running
+
+
+def test_it_grows_under_load_and_shrinks_afterwards_while_its_controller_is_killed(following: Scaled) -> None:
     """From one worker to two and back: no job is lost, none is begun twice, and no worker is told to stop."""
-    with scaled(tmp_path, talkative) as farm:
-        jobs = farm.jobs(12, tokens=150)
-        until(lambda: "scale_up" in farm.reasons() or "burst" in farm.reasons(), "it grows", 30)
-        farm.kill_controller()
-        farm.until_there_are(2)
-        jobs += farm.jobs(6, tokens=150)
-        farm.kill_controller()
-        assert farm.ended(jobs) == [("succeeded", 1)]
-        farm.until_there_are(1, within_s=120)
-        until(lambda: "was drained, and has left" in farm.crew.text(), "it has left")
-        assert farm.controller.text().count("has ended (killed by SIGKILL)") == 2
-        assert "worker stops" not in farm.crew.text()
-        assert farm.ended(farm.jobs(1, tokens=2)) == [("succeeded", 1)]
+    farm, before = following, len(following.reasons())
+    left, killed = (farm.crew.text().count(LEFT), farm.controller.text().count(KILLED))
+    jobs = farm.jobs(12, tokens=100)
+    until(lambda: {"scale_up", "burst"} & {*farm.reasons()[before:]}, "it grows", 30)
+    farm.kill_controller()
+    farm.until_there_are(2)
+    jobs += farm.jobs(6, tokens=30)
+    farm.kill_controller()
+    assert farm.ended(jobs) == [("succeeded", 1)]
+    farm.until_there_are(1, within_s=120)
+    until(lambda: farm.crew.text().count(LEFT) == left + 1, "it has left")
+    assert farm.controller.text().count(KILLED) == killed + 2
+    assert "worker stops" not in farm.crew.text()
+    assert farm.ended(farm.jobs(1, tokens=2)) == [("succeeded", 1)]
 
 
 def test_by_hand_one_more_and_one_fewer_whatever_runs(tmp_path: Path, talkative: Path) -> None:
@@ -107,7 +122,7 @@ def test_by_hand_one_more_and_one_fewer_whatever_runs(tmp_path: Path, talkative:
         assert farm.site.post(f"{SERVICE}/scale-up", None).status == 200
         farm.until_there_are(2)
         until(lambda: farm.site.post(f"{SERVICE}/scale-up", None).status == 400, "there are as many as may be")
-        jobs = farm.jobs(4, tokens=400)
+        jobs = farm.jobs(4, tokens=200)
         until(lambda: all(farm.site.get(f"/api/jobs/{one}").json["started_at"] for one in jobs), "all run")
         assert farm.site.post(f"{SERVICE}/scale-down", None).status == 200
         until(lambda: "worker drains" in farm.crew.text(), "one drains")
@@ -117,18 +132,18 @@ def test_by_hand_one_more_and_one_fewer_whatever_runs(tmp_path: Path, talkative:
         assert grown.returncode == 0, grown.stdout + grown.stderr
         assert grown.stdout.splitlines()[-1].startswith("2 serving; 2 wanted")
         assert len(farm.live()) == 2
+        assert len(restarts.read(load(farm.site.env))) == 3  # the controller's and two workers'
         shrunk = farm.scale(1)
         assert shrunk.returncode == 0, shrunk.stdout + shrunk.stderr
         assert len(farm.live()) == 1
         assert "worker stops" not in farm.crew.text()
 
 
-def test_a_killed_worker_is_the_crews_affair(tmp_path: Path, talkative: Path) -> None:
+def test_a_killed_worker_is_the_crews_affair(following: Scaled) -> None:
     """It comes back under its name; the controller asks for no other."""
-    with scaled(tmp_path, talkative) as farm:
-        before = farm.live()[0]
-        psutil.Process(before.pid).kill()
-        until(lambda: [one.pid for one in farm.live()] not in ([], [before.pid]), "another one")
-        (after,) = farm.live()
-        assert after.node == before.node
-        assert Roster(WORKERS, load(farm.site.env)).wanted() == Wanted(1)
+    before = following.live()[0]
+    psutil.Process(before.pid).kill()
+    until(lambda: [one.pid for one in following.live()] not in ([], [before.pid]), "another one")
+    (after,) = following.live()
+    assert after.node == before.node
+    assert Roster(WORKERS, load(following.site.env)).wanted() == Wanted(1)

@@ -45,57 +45,51 @@ def say(site: Site, session_id: str, text: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(240)
-def test_any_worker_goes_on_with_a_session(own: Site) -> None:
-    """A worker is killed between two turns, the next one finds what it had read, and says what it would have said."""
-    told, expected = uuid.uuid4().hex, uuid.uuid4().hex
+def test_a_session_outlives_workers_and_the_store(own: Site) -> None:
+    """Each time a worker is killed between two turns, the next one says what it would have said.
+
+    It finds what was read before; where the store has died as well, the past is read again, from the ledger.
+    """
+    told, lost, expected, undisturbed = (uuid.uuid4().hex for _ in range(4))
+    others = [text.replace("Zorla", "Marn").replace("Brimtak", "Osk") for text in TURNS]  # whose states nobody has
     with own.server("broker"), own.http():
-        with own.server("store"):
+        with own.server("store") as store:
             with own.worker(name="first") as first:
                 before = [say(own, told, text)["response_text"] for text in TURNS[:-1]]
+                for text in others[:-1]:
+                    say(own, lost, text)
                 first.stop(signal.SIGKILL)
-            with own.worker(name="second"):
+            with own.worker(name="second") as second:
                 result = say(own, told, TURNS[-1])
-        with own.worker(name="alone"):  # no store, and nothing in its memory
-            undisturbed = [say(own, expected, text)["response_text"] for text in TURNS]
-    assert result["usage"]["cached_tokens"] > result["usage"]["prompt_tokens"] / 2
-    assert [*before, result["response_text"]] == undisturbed
-
-
-@pytest.mark.timeout(240)
-def test_a_lost_store_costs_time_alone(own: Site) -> None:
-    """Store and worker die between two turns: the past is read again, from the ledger."""
-    session_id = uuid.uuid4().hex
-    with own.server("broker"), own.http():
-        with own.server("store") as store, own.worker(name="first") as first:
-            for text in TURNS[:-1]:
-                say(own, session_id, text)
-            first.stop(signal.SIGKILL)
+                second.stop(signal.SIGKILL)
             store.stop(signal.SIGKILL)
-        with own.server("store"), own.worker(name="second"):
-            result = say(own, session_id, TURNS[-1])
-            undisturbed = uuid.uuid4().hex
-            *_, expected = [say(own, undisturbed, text) for text in TURNS]
-    assert result["response_text"] == expected["response_text"]
+        with own.server("store"), own.worker(name="third"):
+            again = say(own, lost, others[-1])
+            alone = [say(own, expected, text)["response_text"] for text in TURNS]  # nothing of it is in any memory
+            *_, last = [say(own, undisturbed, text) for text in others]
+    assert result["usage"]["cached_tokens"] > result["usage"]["prompt_tokens"] / 2
+    assert [*before, result["response_text"]] == alone
+    assert again["usage"]["cached_tokens"] < again["usage"]["prompt_tokens"] / 2
+    assert again["response_text"] == last["response_text"]
 
 
-@pytest.mark.timeout(300)
 def test_turns_posted_at_once_are_answered_in_order(farm: Site, broker: redis.Redis) -> None:
-    """Two hundred sessions of five turns, all at once: each history is whole, in the order of acceptance."""
-    sessions = [uuid.uuid4().hex for _ in range(200)]
-    turns = [(session_id, number) for session_id in sessions for number in range(5)]
+    """Thirty sessions of four turns, all at once: each history is whole, in the order of acceptance."""
+    sessions = [uuid.uuid4().hex for _ in range(30)]
+    turns = [(session_id, number) for session_id in sessions for number in range(4)]
     random.Random(5).shuffle(turns)
 
-    def post(turn: tuple[str, int]) -> str:
+    def ended(turn: tuple[str, int]) -> Any:
+        """The turn's job, waited for by the request itself."""
         session_id, number = turn
         options = {"max_tokens": 2, "temperature": 0}
         body = {"input_text": f"{number}", "session_id": session_id, "membranes": ["memory"], "options": options}
-        answer = farm.post("/api/jobs", body | {"cache": False})
-        assert answer.status == 202, answer.body
-        return str(answer.json["job_id"])
+        answer = farm.post("/api/jobs", body | {"cache": False}, {"Prefer": "wait=60"})
+        assert answer.status in {200, 202}, answer.body
+        return farm.ended(answer.json["job_id"])
 
-    with ThreadPoolExecutor(64) as pool:
-        ids = list(pool.map(post, turns))
-        jobs = list(pool.map(lambda job_id: farm.ended(job_id, within_s=250), ids))
+    with ThreadPoolExecutor(len(turns)) as pool:
+        jobs = list(pool.map(ended, turns))
     assert {job["status"] for job in jobs} == {"succeeded"}
     for session_id in sessions:
         own = [(job, number) for job, (of, number) in zip(jobs, turns, strict=True) if of == session_id]
@@ -111,7 +105,7 @@ def test_turns_posted_at_once_are_answered_in_order(farm: Site, broker: redis.Re
 def test_a_cancelled_turn_lets_the_next_one_go(farm: Site) -> None:
     """Whether it runs or waits in line; the next turn knows nothing of it."""
     session_id = uuid.uuid4().hex
-    body = {"session_id": session_id, "cache": False, "membranes": ["memory"], "options": {"max_tokens": 2000}}
+    body = {"session_id": session_id, "cache": False, "membranes": ["memory"], "options": {"max_tokens": 4000}}
     posts = [farm.post("/api/jobs", body | {"input_text": text}).json["job_id"] for text in ("long", "waits")]
     last = farm.post("/api/jobs", body | {"input_text": "last", "options": {"max_tokens": 2}}).json["job_id"]
     for job_id in reversed(posts):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,27 +23,36 @@ pytestmark = [pytest.mark.farm, pytest.mark.timeout(300)]
 JOB = {"input_text": "Hello.", "cache": False, "options": {"max_tokens": 2}}
 
 
-@pytest.fixture
-def farm(tmp_path: Path, talkative: Path) -> Iterator[Site]:
-    """A farm as quick-start.sh runs it, of this test's own."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Site]:
+    """The site of this file's farm."""
     own_code = {"PYTHONPATH": str(ROOT)}  # of programs by their names, too, whatever is installed
-    alone = {"AUTO_SCALING_ENABLED": "false"}  # one worker: tests name the one that they kill
-    site = Site(tmp_path, {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "2"} | own_code | alone)
-    started = control(site, "start")
-    assert started.returncode == 0, started.stdout
-    try:
-        yield site
-    finally:
-        control(site, "stop")
+    alone = {"AUTO_SCALING_ENABLED": "false", "MAX_INSTANCES": "2"}  # one worker: tests name the one that they kill
+    site = Site(tmp_path_factory.mktemp("whole"), {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "2"} | own_code | alone)
+    yield site
+    control(site, "stop")
+
+
+@pytest.fixture
+def farm(whole: Site) -> Site:
+    """A farm as quick-start.sh runs it: that of the test before, unless that one has ended it."""
+    if whole.get("/livez").status != 200:
+        started = control(whole, "start")
+        assert started.returncode == 0, started.stdout
+    until(lambda: is_ready(whole), "the farm is ready", 90)
+    return whole
 
 
 def control(site: Site, verb: str) -> subprocess.CompletedProcess[str]:
     command = [PYTHON, "-m", "echo_tasks.local.control", verb]
-    return subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=ROOT, env=site.env, capture_output=True, text=True, timeout=280)
 
 
 def record(site: Site, name: str) -> Restarts:
-    return next(found for found in restarts.read(load(site.env)) if found.name == f"{name}.1")
+    """Of the only process of that name; a worker that took another one's place has another number."""
+    known = [one for one in restarts.read(load(site.env)) if one.name.partition(".")[0] == name]
+    (found,) = [one for one in known if psutil.pid_exists(one.keeper_pid)]  # others are of a farm before this one
+    return found
 
 
 def process(site: Site, name: str) -> psutil.Process | None:
@@ -53,28 +64,33 @@ def process(site: Site, name: str) -> psutil.Process | None:
 
 
 def is_ready(site: Site) -> bool:
-    flower, controller = (
-        Site(site.folder, {"API_PORT": site.env[port]}) for port in ("FLOWER_PORT", "CONTROLLER_PORT")
+    """The API's own word first: others are not asked while that says no."""
+    others = (("FLOWER_PORT", "/healthcheck"), ("CONTROLLER_PORT", "/health"))
+    return site.get("/readyz").status == 200 and all(
+        Site(site.folder, {"API_PORT": site.env[port]}).get(path).status == 200 for port, path in others
     )
-    others = (flower.get("/healthcheck").status, controller.get("/health").status)
-    return site.get("/readyz").status == 200 and others == (200, 200)
+
+
+KEPT = ("worker", "api", "store", "controller", "flower", "broker")
 
 
 def test_whatever_process_is_killed_comes_back(farm: Site) -> None:
     """SIGKILL of each process in turn: another one takes its place, the farm is ready, and `status` tells of it."""
     job_id = farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["job_id"]
-    for name in ("worker", "api", "store", "controller", "flower", "broker"):
-        dead = process(farm, name)
+    for name in KEPT:
+        deaths, dead = record(farm, name).count, process(farm, name)
         assert dead is not None
         dead.kill()
-        until(lambda: record(farm, name).count == 1, f"the death of the {name} is noticed")  # noqa: B023
+        until(lambda: record(farm, name).count == deaths + 1, f"the death of the {name} is noticed")  # noqa: B023
         until(lambda: process(farm, name), f"the {name} is back")  # noqa: B023
         until(lambda: is_ready(farm), f"ready after the death of the {name}", 90)
         assert farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
     assert farm.get(f"/api/jobs/{job_id}").json["status"] == "succeeded"
     status = control(farm, "status").stdout
-    for name in ("broker", "store", "api", "worker", "controller", "flower"):
-        assert f"{name + '.1':<10} restarted once, last at 20" in status
+    for name in KEPT:
+        noted = record(farm, name)
+        assert f"{noted.name:<10} {noted}" in status
+        assert str(noted).startswith("restarted once, last at 20" if noted.count == 1 else "restarted ")
     assert "(killed by SIGKILL)" in status
 
 
@@ -89,16 +105,55 @@ def test_a_job_outlives_the_worker_that_ran_it(farm: Site) -> None:
     assert (job["status"], job["attempts"]) == ("succeeded", 2)
 
 
+@pytest.mark.long  # each of these deaths by itself, and all starts at once, are in quick tests
 def test_all_killed_at_once_come_back(farm: Site) -> None:
     """Every process, and the servers' launchers with them, in the same moment; what was accepted is still there."""
     job_id = farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["job_id"]
-    names = ("broker", "store", "api", "worker", "controller", "flower")
-    for name in names:
+    deaths = {name: record(farm, name).count for name in KEPT}
+    for name in KEPT:
         psutil.Process(record(farm, name).keeper_pid).children()[0].kill()
-    until(lambda: all(record(farm, name).count == 1 for name in names), "all deaths are noticed")
+    until(lambda: all(record(farm, name).count == deaths[name] + 1 for name in KEPT), "all deaths are noticed")
     until(lambda: is_ready(farm), "the farm is ready", 90)
     assert farm.get(f"/api/jobs/{job_id}").json["status"] == "succeeded"
     assert farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
+
+
+def test_a_farm_is_updated_in_place_while_clients_go_on(farm: Site) -> None:
+    """Every process is another one afterwards, but for those that keep them; nobody had anything but a 503."""
+    before, statuses, is_over = kept(farm), [], threading.Event()
+
+    def client() -> None:
+        while not is_over.is_set():
+            statuses.append(farm.post("/api/jobs", JOB).status)
+            time.sleep(0.2)
+
+    asking = threading.Thread(target=client)
+    asking.start()
+    updated = control(farm, "update")
+    is_over.set()
+    asking.join()
+    assert updated.returncode == 0, updated.stdout + updated.stderr
+    told = [line.split()[0].partition("@")[0].rstrip("12") for line in updated.stdout.splitlines()]
+    assert told == ["store", "broker", "worker", "controller", "exporter", "flower", "api"]
+    after = kept(farm)
+    assert len(after) == len(before) >= 7
+    assert not before & after
+    assert set(statuses) <= {202, 503}
+    assert statuses.count(202) > statuses.count(503)
+    assert farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
+
+
+def kept(site: Site) -> set[int]:
+    """The processes that keepers and the crew of this farm keep."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()[1:3] if _is_of(site, process) else []
+            if words in (["-m", "echo_tasks.local.keep"], ["-m", "echo_tasks.local.crew"]):
+                found |= {child.pid for child in process.children()}
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+    return found
 
 
 def test_stop_leaves_nothing_when_keepers_were_killed(farm: Site) -> None:
@@ -108,6 +163,7 @@ def test_stop_leaves_nothing_when_keepers_were_killed(farm: Site) -> None:
     until(lambda: farm.get("/livez").status == 0, "honcho ends the farm")
     control(farm, "stop")
     assert [found for found in psutil.process_iter() if _is_of(farm, found)] == []
+    assert "runs since an older release" in control(farm, "update").stdout
 
 
 def _is_of(site: Site, found: psutil.Process) -> bool:
