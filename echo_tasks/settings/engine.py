@@ -49,7 +49,7 @@ class Engine(BaseModel):
         3, ge=0, le=3600, description="seconds that a stopping worker gives running steps before it hands them back"
     )
     echo_visibility_s: float = Field(
-        15, ge=3, le=3600, description="seconds of silence after which what a dead worker held goes to another"
+        15, ge=1, le=3600, description="seconds of silence after which what a dead worker held goes to another"
     )
     echo_max_prompt_tokens: int = Field(
         32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"

@@ -14,6 +14,11 @@ from processes import Answer
 
 from bench.edge import Edge
 
+ADMIN_KEY = "0123456789abcdef" * 2
+
+ACCESS_LOG = {"GUNICORN_CMD_ARGS": "--access-logfile -"}
+"""Has an API log each request with the address that it takes for the client's."""
+
 
 def ask(
     edge: Edge,

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import psutil
 import redis
-from processes import Running, Site
+from processes import Running, Site, until
 from proxy import Link, Proxy, proxy
+
+from echo_tasks import keys
 
 
 @dataclass
@@ -67,6 +69,11 @@ class Fleet:
         self._pool.shutdown()
         for process in (*self.workers, self.api, self.store, self.broker):
             process.end()
+
+    def wait_until_steps_run(self) -> None:
+        """Return when workers hold leases on steps, so that a fault that begins now meets some."""
+        with self.client() as client:
+            until(lambda: client.zcard(keys.LEASES), "steps run")
 
     def strike(self) -> None:
         """Note that a fault begins now."""
