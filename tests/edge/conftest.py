@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from asking import ACCESS_LOG, ADMIN_KEY
-from processes import Running, Site, free_port
+from asking import ACCESS_LOG, ADMIN_KEY, Open
+from processes import Site
 
 from bench import edge
 from bench.edge import Edge
@@ -28,10 +28,12 @@ def front(farm: Site, programs: None) -> Iterator[Edge]:
 
 @pytest.fixture(scope="session")
 def without_keys(
-    farm: Site, programs: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Edge, Running]]:
-    """An edge before an API that trusts no proxy and needs no key, though it has an administrator's; and that API."""
-    env = {"API_PORT": str(free_port()), "ECHO_VAR": str(tmp_path_factory.mktemp("open")), "API_KEYS": "off"}
-    site = Site(tmp_path_factory.mktemp("api"), farm.env | ACCESS_LOG | env | {"API_ADMIN_KEY": ADMIN_KEY})
-    with site.http() as api, edge.before([int(env["API_PORT"])], {}) as front:
-        yield front, api
+    broker_url: str, store_url: str, programs: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Open]:
+    """The one such API of these tests. It has another database than the shared farm, so that its jobs stay queued."""
+    env = {"API_KEYS": "off", "API_ADMIN_KEY": ADMIN_KEY, "MAX_CONCURRENT_SESSIONS": "10000"} | ACCESS_LOG
+    urls = {"BROKER_URL": f"{broker_url.rpartition('/')[0]}/1", "CACHE_URL": store_url}
+    site = Site(tmp_path_factory.mktemp("open"), env | urls)
+    port = int(site.env["API_PORT"])
+    with site.http() as api, edge.before([port], {}) as front:
+        yield Open(api, port, front)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from asking import ADMIN_KEY, ask
-from processes import Answer, Running, Site, until
+from asking import ADMIN_KEY, Open, ask
+from processes import Answer, Site, until
 
 from bench import edge
 from bench.edge import Edge
@@ -17,9 +17,9 @@ DOCUMENT = "/openapi/openapi.json"
 
 
 @pytest.fixture
-def front(without_keys: tuple[Edge, Running]) -> Edge:
+def front(without_keys: Open) -> Edge:
     """An edge before an API that needs no key: elsewhere no answer of a job is kept."""
-    return without_keys[0]
+    return without_keys.front
 
 
 def status(answer: Answer) -> str:

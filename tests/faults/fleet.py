@@ -70,13 +70,10 @@ class Fleet:
         for process in (*self.workers, self.api, self.store, self.broker):
             process.end()
 
-    def wait_until_steps_run(self) -> None:
-        """Return when workers hold leases on steps, so that a fault that begins now meets some."""
+    def strike(self) -> None:
+        """Wait until workers hold leases on steps, and note that a fault begins now, which meets them."""
         with self.client() as client:
             until(lambda: client.zcard(keys.LEASES), "steps run")
-
-    def strike(self) -> None:
-        """Note that a fault begins now."""
         self.strikes.append(time.monotonic())
 
     def kill(self, worker: int | None = None) -> None:

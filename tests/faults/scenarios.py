@@ -20,15 +20,19 @@ from echo_tasks.publishing import Publisher
 
 @dataclass(frozen=True)
 class Size:
-    """How long faults go on, how often one of a kind comes, for how long something is away, and clients wait."""
+    """How long faults go on, how often one of a kind comes, for how long something is away, and clients wait.
+
+    `pause_s` is between an answer and the client's next request.
+    """
 
     spell_s: float
     every_s: float
     away_s: float
     patience_s: float
+    pause_s: float = 0
 
 
-QUICK = Size(spell_s=2, every_s=1, away_s=2.5, patience_s=150)
+QUICK = Size(spell_s=2, every_s=1, away_s=2.5, patience_s=150, pause_s=0.4)
 LONG = Size(spell_s=60, every_s=5, away_s=5, patience_s=120)
 
 
@@ -53,7 +57,6 @@ def stopped_worker(fleet: Fleet, size: Size) -> None:
 
 def killed_broker(fleet: Fleet, size: Size) -> None:
     """SIGKILL of the broker while steps run, and its restart; the API answers 503 meanwhile."""
-    fleet.wait_until_steps_run()
     fleet.strike()
     fleet.broker.end(signal.SIGKILL)
     refused = fleet.site.request("POST", "/api/jobs", {"input_text": "Hello."}, timeout=20)
@@ -74,7 +77,6 @@ def lost_connections(fleet: Fleet, size: Size) -> None:
 
 def paused_broker(fleet: Fleet, size: Size) -> None:
     """The broker takes no commands for a while, which begins while steps run."""
-    fleet.wait_until_steps_run()
     fleet.strike()
     with fleet.client() as client:
         client.execute_command("CLIENT", "PAUSE", round(1000 * size.away_s))
@@ -83,7 +85,6 @@ def paused_broker(fleet: Fleet, size: Size) -> None:
 
 def half_open(fleet: Fleet, size: Size) -> None:
     """All connections go silent without an end while steps run; new ones work."""
-    fleet.wait_until_steps_run()
     fleet.strike()
     fleet.proxy.lose()
     time.sleep(size.away_s)
@@ -172,7 +173,8 @@ def run(name: str, fleet: Fleet, size: Size, expected: Answers) -> Verdict:
     fleet.strikes.clear()
     with fleet.client() as client:
         forgotten = open_jobs(client)
-    with crowd(fleet.site, sorted({script for script, _ in expected}), size.patience_s) as asked:
+    scripts = sorted({script for script, _ in expected})
+    with crowd(fleet.site, scripts, size.patience_s, pause_s=size.pause_s) as asked:
         SCENARIOS[name](fleet, size)
     fleet.settle()
     with fleet.client() as client:

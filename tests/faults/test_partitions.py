@@ -107,7 +107,7 @@ def cut_off_mid_job(farm: Farm, name: str) -> set[str]:
 def test_a_worker_host_that_is_cut_off_costs_time_alone(farm: Farm) -> None:
     """Its steps end elsewhere within the bounds; healed, its late writes are refused, and it serves again."""
     lost, name = farm.workers["one"], "one@test"
-    with crowd(farm.api, CLIENTS, PATIENCE_S) as asked:
+    with crowd(farm.api, CLIENTS, PATIENCE_S, pause_s=0.3) as asked:
         held, said = cut_off_mid_job(farm, "one"), len(lost.text())
         struck = time.monotonic()
         until(lambda: not leased_by(farm, name), "its leases are over", ELSEWHERE_S)
@@ -131,7 +131,7 @@ def test_a_worker_host_that_is_cut_off_costs_time_alone(farm: Farm) -> None:
 def test_an_api_that_is_cut_off_from_its_broker_says_so_and_recovers(farm: Farm) -> None:
     """503 within two seconds, under any load of the machine within ten; jobs that were accepted end, and once."""
     front = farm.hosts["data"].cables["f"]
-    with crowd(farm.api, CLIENTS, PATIENCE_S) as asked:
+    with crowd(farm.api, CLIENTS, PATIENCE_S, pause_s=0.3) as asked:
         until(lambda: open_jobs(farm.broker), "jobs are open")
         front.cut()
         struck, waits = time.monotonic(), []
