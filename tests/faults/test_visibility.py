@@ -136,6 +136,11 @@ class Pair:
             found: str | None = client.hget(keys.job(job_id), f"{what}:memory")
             return found
 
+    def held(self) -> set[bytes]:
+        """The tags of the messages that workers have taken and not acknowledged."""
+        with redis.Redis.from_url(self.site.broker_url) as client:
+            return set(client.hkeys(holding.HELD))
+
     def cancel(self, job_id: str) -> None:
         """Cancel the job, which has not ended before."""
         assert self.site.request("DELETE", f"/api/jobs/{job_id}").json["status"] == "cancelled"
@@ -167,12 +172,16 @@ def pair(farm_of_two: Pair) -> Pair:
 def test_a_long_step_is_not_doubled_not_even_by_the_brokers_death(pair: Pair) -> None:
     """With an idle worker beside it that looks for overdue messages; the broker is away for longer than the timeout."""
     job_id = pair.running_job()
+    message = pair.held()
+    assert len(message) == 1
     time.sleep(VISIBILITY_S + 4 * SWEEP_S)
+    assert pair.held() == message
     assert pair.told(job_id, "deliveries") == "1"
     pair.broker.end(signal.SIGKILL)
     time.sleep(VISIBILITY_S + 0.5)
     pair.broker.start()
     time.sleep(3 * VISIBILITY_S)
+    assert pair.held() == message
     assert pair.told(job_id, "deliveries") == "1"
     pair.cancel(job_id)
 
