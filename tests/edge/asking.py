@@ -8,11 +8,26 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
-from processes import Answer
+from processes import Answer, Running
 
 from bench.edge import Edge
+
+ADMIN_KEY = "0123456789abcdef" * 2
+
+ACCESS_LOG = {"GUNICORN_CMD_ARGS": "--access-logfile -"}
+"""Has an API log each request with the address that it takes for the client's."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """An API that trusts no proxy and needs no key, though it knows `ADMIN_KEY`; and an edge before it."""
+
+    api: Running
+    port: int
+    front: Edge
 
 
 def ask(

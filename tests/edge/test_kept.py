@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from asking import ask
-from processes import Answer, Site, free_port, until
+from asking import ADMIN_KEY, Open, ask
+from processes import Answer, Site, until
 
 from bench import edge
 from bench.edge import Edge
@@ -15,16 +14,12 @@ from bench.edge import Edge
 pytestmark = pytest.mark.farm
 
 DOCUMENT = "/openapi/openapi.json"
-KEY = "0123456789abcdef" * 2
 
 
-@pytest.fixture(scope="module")
-def front(farm: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    """An edge before an API that asks nobody for a key: elsewhere no answer of a job is kept."""
-    env = {"API_PORT": str(free_port()), "ECHO_VAR": str(tmp_path_factory.mktemp("open")), "API_KEYS": "off"}
-    api = Site(tmp_path_factory.mktemp("api"), farm.env | env | {"API_ADMIN_KEY": KEY})
-    with api.http(), edge.before([int(env["API_PORT"])], {}) as front:
-        yield front
+@pytest.fixture
+def front(without_keys: Open) -> Edge:
+    """An edge before an API that needs no key: elsewhere no answer of a job is kept."""
+    return without_keys.front
 
 
 def status(answer: Answer) -> str:
@@ -53,13 +48,13 @@ def test_a_miss_and_then_a_hit(front: Edge, what: str) -> None:
 def test_a_key_has_what_is_there_now(front: Edge) -> None:
     """With a key nothing is looked up and nothing is kept; its holder is told by the API when it has it already."""
     path = ended(front)
-    key = {"Authorization": f"Bearer {KEY}"}
+    key = {"Authorization": f"Bearer {ADMIN_KEY}"}
     mine = ask(front, "GET", path, headers=key)
     assert (mine.status, status(mine)) == (200, "edge; fwd=bypass")
     assert "private" in mine.headers["Cache-Control"]
     assert status(ask(front, "GET", path)) == "edge; fwd=uri-miss"
     assert status(ask(front, "GET", path)) == "edge; hit"
-    for headers in (key, {"X-API-Key": KEY}):
+    for headers in (key, {"X-API-Key": ADMIN_KEY}):
         assert status(ask(front, "GET", path, headers=headers)) == "edge; fwd=bypass"
     assert ask(front, "GET", path, headers=key | {"If-None-Match": mine.headers["ETag"]}).status == 304
 

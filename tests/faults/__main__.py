@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         settings = {"ECHO_VISIBILITY_S": f"{options.visibility_s:g}"}
         with fleet(Path(folder), options.workers, settings) as farm:
-            expected = undisturbed(farm, len(SCRIPTS))
+            expected = undisturbed(farm, range(len(SCRIPTS)))
             for name in options.scenarios:
                 verdicts.append(run(name, farm, size, expected))
                 print(f"{name}: {len(verdicts[-1].problems)} problems", file=sys.stderr)

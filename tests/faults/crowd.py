@@ -95,8 +95,10 @@ def _request(site: Site, method: str, path: str, body: Any = None, headers: Mapp
         return Answer(0, {}, b"")
 
 
-def converse(site: Site, script: int, patience_s: float, retried: Set[int] = PATIENTLY) -> list[Asked]:
-    """Say a script once, line by line."""
+def converse(
+    site: Site, script: int, patience_s: float, retried: Set[int] = PATIENTLY, pause_s: float = 0
+) -> list[Asked]:
+    """Say a script once, line by line, with a pause after each."""
     lines = SCRIPTS[script]
     session_id = f"s-{uuid.uuid4().hex}" if len(lines) > 1 else None
     said = []
@@ -105,14 +107,17 @@ def converse(site: Site, script: int, patience_s: float, retried: Set[int] = PAT
         ask(site, said[-1], patience_s, retried)
         if said[-1].ended_at is None:
             break
+        time.sleep(pause_s)
     return said
 
 
 @contextmanager
 def crowd(
-    site: Site, scripts: Sequence[int], patience_s: float, retried: Set[int] = PATIENTLY
+    site: Site, scripts: Sequence[int], patience_s: float, retried: Set[int] = PATIENTLY, pause_s: float = 0
 ) -> Iterator[list[Asked]]:
     """A client for each script, once at least and until the block ends; then all are answered, or out of patience.
+
+    Between two lines a client pauses: how much work a slow farm has does not depend on how long it takes.
 
     A job that has not ended in `patience_s` is taken for lost, and its client says no more. An answer that is neither
     good nor one of the statuses that are `retried` is an error.
@@ -122,7 +127,7 @@ def crowd(
     def client(script: int) -> list[Asked]:
         said: list[Asked] = []
         while True:
-            said += converse(site, script, patience_s, retried)
+            said += converse(site, script, patience_s, retried, pause_s)
             if is_over.is_set() or said[-1].ended_at is None:
                 return said
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import psutil
 import redis
-from processes import Running, Site
+from processes import Running, Site, until
 from proxy import Link, Proxy, proxy
+
+from echo_tasks import keys
 
 
 @dataclass
@@ -69,7 +71,9 @@ class Fleet:
             process.end()
 
     def strike(self) -> None:
-        """Note that a fault begins now."""
+        """Wait until workers hold leases on steps, and note that a fault begins now, which meets them."""
+        with self.client() as client:
+            until(lambda: client.zcard(keys.LEASES), "steps run")
         self.strikes.append(time.monotonic())
 
     def kill(self, worker: int | None = None) -> None:

@@ -17,7 +17,7 @@ from verdict import Answers, Verdict, judge, table
 
 from echo_tasks import keys, schema
 
-pytestmark = [pytest.mark.farm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.farm, pytest.mark.long, pytest.mark.timeout(400)]
 
 SCRIPTS = (0, 2, 3)
 PATIENCE_S = 60

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
+from fleet import Kept
 from kombu.transport import redis as kombu_redis
 from processes import Site, until
 
 from echo_tasks import holding, keys
-from echo_tasks.leases import LEASE_S
-from echo_tasks.reaper import REIGN_S, ROUND_S
 from workers import visibility
 from workers.pulse import Standstill
 
-VISIBILITY_S = 3.0
+VISIBILITY_S = 1.0
 SWEEP_S = VISIBILITY_S / 6
 
 
@@ -101,62 +101,101 @@ def test_a_standstill_counts_what_was_seen() -> None:
     assert still.look(1003, moves=False) == 1
 
 
-@pytest.fixture
-def own(tmp_path: Path, talkative: Path) -> Site:
-    """A farm whose messages are overdue after three seconds, and whose steps take longer."""
+class Pair:
+    """A farm of two workers, of which tests kill one or the other, and of a broker that they kill."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.broker = Kept(lambda: site.server("broker"))
+        self.workers = {name: Kept(lambda name=name: site.worker(name=name)) for name in ("first", "second")}
+
+    def revive(self) -> None:
+        """Start the workers that are dead."""
+        for worker in self.workers.values():
+            if not hasattr(worker, "running") or worker.running.process.poll() is not None:
+                worker.end()
+                worker.start()
+
+    def end(self) -> None:
+        """End everything: the workers while their broker is there, for which they would wait half a minute."""
+        for worker in self.workers.values():
+            worker.end(signal.SIGKILL)
+        self.broker.end()
+
+    def running_job(self) -> str:
+        """The id of a job whose only step runs until it is cancelled."""
+        options = {"max_tokens": 4096, "temperature": 0}
+        body = {"input_text": "Hello.", "membranes": ["memory"], "options": options, "cache": False}
+        job_id = str(self.site.post("/api/jobs", body).json["job_id"])
+        until(lambda: self.told(job_id, "deliveries"), "it runs")
+        return job_id
+
+    def told(self, job_id: str, what: str) -> str | None:
+        """A field of the job's record on its membrane: `deliveries`, or `node`."""
+        with redis.Redis.from_url(self.site.broker_url, decode_responses=True) as client:
+            found: str | None = client.hget(keys.job(job_id), f"{what}:memory")
+            return found
+
+    def held(self) -> set[bytes]:
+        """The tags of the messages that workers have taken and not acknowledged."""
+        with redis.Redis.from_url(self.site.broker_url) as client:
+            return set(client.hkeys(holding.HELD))
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel the job, which has not ended before."""
+        assert self.site.request("DELETE", f"/api/jobs/{job_id}").json["status"] == "cancelled"
+
+
+@pytest.fixture(scope="module")
+def farm_of_two(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Pair]:
+    """A farm whose messages are overdue soon, and whose steps take longer."""
     env = {"ECHO_MODEL": str(talkative), "ECHO_SLOTS": "1", "ECHO_GRACE_S": "0"}
-    return Site(tmp_path, env | {"ECHO_VISIBILITY_S": f"{VISIBILITY_S:g}"})
+    site = Site(tmp_path_factory.mktemp("pair"), env | {"ECHO_VISIBILITY_S": f"{VISIBILITY_S:g}"})
+    made = Pair(site)
+    made.broker.start()
+    with site.server("store"), site.http():
+        try:
+            yield made
+        finally:
+            made.end()
 
 
-def submit(own: Site, max_tokens: int) -> str:
-    body = {
-        "input_text": "Hello.",
-        "membranes": ["memory"],
-        "options": {"max_tokens": max_tokens, "temperature": 0},
-        "cache": False,
-    }
-    return str(own.post("/api/jobs", body).json["job_id"])
-
-
-def deliveries(own: Site, job_id: str) -> int:
-    """How often the job's membrane has been taken up."""
-    with redis.Redis.from_url(own.broker_url) as client:
-        return int(client.hget(keys.job(job_id), "deliveries:memory") or 0)
-
-
-def wait_until_running(own: Site, job_id: str) -> None:
-    until(lambda: deliveries(own, job_id), "it runs")
-
-
-@pytest.mark.farm
-def test_a_killed_workers_messages_are_soon_with_another(own: Site) -> None:
-    """What it ran, once its lease is over; and another may hold it for longer than the timeout."""
-    with own.server("broker"), own.server("store"), own.http(), own.worker(name="first") as first:
-        job_id = submit(own, 2000)
-        wait_until_running(own, job_id)
-        with own.worker(name="second"):
-            first.process.send_signal(signal.SIGKILL)
-            killed = time.monotonic()
-            until(lambda: deliveries(own, job_id) == 2, "another takes it", LEASE_S + REIGN_S + 4 * ROUND_S)
-            assert time.monotonic() - killed > LEASE_S / 2, "a living worker's message was taken"
-            time.sleep(VISIBILITY_S + 4 * SWEEP_S)
-            assert deliveries(own, job_id) == 2
+@pytest.fixture
+def pair(farm_of_two: Pair) -> Pair:
+    """It, with two workers that live."""
+    farm_of_two.revive()
+    return farm_of_two
 
 
 @pytest.mark.farm
 @pytest.mark.timeout(240)
-def test_a_long_step_is_not_doubled_not_even_by_the_brokers_death(own: Site) -> None:
+def test_a_long_step_is_not_doubled_not_even_by_the_brokers_death(pair: Pair) -> None:
     """With an idle worker beside it that looks for overdue messages; the broker is away for longer than the timeout."""
-    with own.server("store"), own.http(), own.server("broker") as broker, own.worker(name="first") as first:
-        job_id = submit(own, 4096)
-        wait_until_running(own, job_id)
-        with own.worker(name="second") as second:
-            time.sleep(VISIBILITY_S + 4 * SWEEP_S)
-            assert deliveries(own, job_id) == 1
-            broker.stop(signal.SIGKILL)
-            time.sleep(VISIBILITY_S + 1)
-            with own.server("broker"):
-                time.sleep(2 * VISIBILITY_S)
-                assert deliveries(own, job_id) == 1
-                for worker in (first, second):  # while their broker is there: they would wait for it half a minute
-                    worker.stop(signal.SIGKILL)
+    job_id = pair.running_job()
+    message = pair.held()
+    assert len(message) == 1
+    time.sleep(VISIBILITY_S + 4 * SWEEP_S)
+    assert pair.held() == message
+    assert pair.told(job_id, "deliveries") == "1"
+    pair.broker.end(signal.SIGKILL)
+    time.sleep(VISIBILITY_S + 0.5)
+    pair.broker.start()
+    time.sleep(3 * VISIBILITY_S)
+    assert pair.held() == message
+    assert pair.told(job_id, "deliveries") == "1"
+    pair.cancel(job_id)
+
+
+@pytest.mark.farm
+@pytest.mark.timeout(240)
+def test_a_killed_workers_messages_are_soon_with_another(pair: Pair) -> None:
+    """What it ran, once its lease is over; and another may hold it for longer than the timeout."""
+    job_id = pair.running_job()
+    node = pair.told(job_id, "node")
+    assert node is not None
+    pair.workers[node.partition("@")[0]].end(signal.SIGKILL)
+    until(lambda: pair.told(job_id, "deliveries") == "2", "another takes it")
+    assert pair.told(job_id, "node") != node
+    time.sleep(VISIBILITY_S + 4 * SWEEP_S)
+    assert pair.told(job_id, "deliveries") == "2"
+    pair.cancel(job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ from workers.watchdog import Remedy, remedy
 
 JOB = {"input_text": "Hello.", "membranes": ["memory"], "cache": False, "options": {"max_tokens": 2}}
 
-HASTE = 4
-"""How many times sooner than usual the watchdog of these tests bites; a reconnect still has two seconds."""
+HASTE = 10
+"""How many times sooner than usual the watchdog of these tests acts."""
 
 _HASTY = f"""
 import sys, time
@@ -42,6 +43,11 @@ is_deaf = lambda channel: False
 """
 
 DEAF_ONCE = """
+def patient(stalled_s, silent_s):  # a new consumer has the usual ten seconds, on a machine that may be busy
+    reconnects_at = watchdog.STALLED_S / 4  # late enough for two heartbeats to tell of it
+    sooner_s = min(stalled_s, reconnects_at)
+    return as_usual(4 * sooner_s + stalled_s - sooner_s, silent_s)
+watchdog.remedy = patient
 deafened = []
 def is_deaf(channel):
     deafened.append(channel)
@@ -57,18 +63,25 @@ is_deaf = lambda channel: time.sleep(3600)
 """
 
 
-@pytest.fixture
-def own(tmp_path: Path, talkative: Path) -> Iterator[Site]:
-    """A farm without a worker."""
-    site = Site(tmp_path, {"ECHO_SLOTS": "1", "ECHO_MODEL": str(talkative), "ECHO_GRACE_S": "0"})
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, talkative: Path) -> Iterator[Site]:
+    """A farm without a worker: each test has one of its own, and leaves no open jobs."""
+    env = {"ECHO_SLOTS": "1", "ECHO_MODEL": str(talkative), "ECHO_GRACE_S": "0"}
+    site = Site(tmp_path_factory.mktemp("watched"), env)
     with site.server("broker"), site.server("store"), site.http():
         yield site
 
 
+_numbers = itertools.count()
+"""Of the workers: each has a log of its own."""
+
+
 @contextmanager
 def hasty(own: Site, patch: str = HEALTHY) -> Iterator[Running]:
-    """A worker whose watchdog is hasty; told of once it is announced or has ended."""
-    with own.run("hasty", PYTHON, "-c", _HASTY.replace("PATCH", patch)) as worker:
+    """A worker whose watchdog is hasty; yielded once it is announced or has ended."""
+    with redis.Redis.from_url(own.broker_url) as client:
+        client.delete(keys.worker("hasty@test"))  # of the test before
+    with own.run(f"hasty{next(_numbers)}", PYTHON, "-c", _HASTY.replace("PATCH", patch)) as worker:
         until(lambda: record(own) or worker.process.poll() is not None, "it is announced")
         yield worker
 
@@ -101,9 +114,9 @@ def test_a_consumer_that_is_deaf_begins_anew_and_its_job_ends(own: Site) -> None
     """The worker lives on, and tells meanwhile for how long it has taken nothing."""
     with hasty(own, DEAF_ONCE) as worker:
         job_id = own.post("/api/jobs", JOB).json["job_id"]
-        until(lambda: (it := record(own)) and it.stalled_s > 1, "it says so", 10)
+        until(lambda: (it := record(own)) and it.stalled_s > 1, "it says so")
         assert own.ended(job_id)["status"] == "succeeded"
-        until(lambda: (it := record(own)) and it.stalled_s == 0, "it says so", 10)
+        until(lambda: (it := record(own)) and it.stalled_s == 0, "it says so")
         assert worker.process.poll() is None, worker.text()
         assert "remedy=reconnect" in worker.text()
         assert "remedy=end" not in worker.text()
@@ -114,8 +127,9 @@ def test_a_consumer_that_is_deaf_begins_anew_and_its_job_ends(own: Site) -> None
 def test_a_worker_that_stays_deaf_ends_with_a_failures_status(own: Site, patch: str) -> None:
     """So that whoever keeps it starts another."""
     with hasty(own, patch) as worker:
-        own.post("/api/jobs", JOB)
-        assert until(lambda: worker.process.poll(), "it ends", 30) == 70, worker.text()
+        job_id = own.post("/api/jobs", JOB).json["job_id"]
+        assert until(lambda: worker.process.poll(), "it ends") == 70, worker.text()
+    own.request("DELETE", f"/api/jobs/{job_id}")
 
 
 @pytest.mark.farm

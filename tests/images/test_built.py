@@ -26,6 +26,7 @@ UNCHECKED_HASH = 1
 
 pytestmark = [
     pytest.mark.farm,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="images are built as root"),
     pytest.mark.skipif(bool(MISSING), reason=f"there is no {', '.join(MISSING)}"),
