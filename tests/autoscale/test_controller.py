@@ -195,6 +195,8 @@ def test_one_leads_the_other_stands_by_and_takes_over(scene: Scene, hands: Hands
         assert (first.round(), second.round()) == (True, False)
     assert hands.started == [2]
     assert second.standing.state == first.standing.state
+    a_controller(scene, hands, watch, name="third").stop()  # one that does not lead: its end ends nothing
+    assert (first.round(), second.round()) == (True, False)
     first.stop()
     rounds(second, watch)
     assert second.standing.leads

@@ -104,6 +104,7 @@ def test_a_frozen_worker_can_neither_record_nor_end_nor_stream(yard: Yard) -> No
     with pytest.raises(LeaseLost):
         yard.ledger.steps.record(frozen, StepOutput(text="late"))
     assert Events(yard.broker).append({frozen: "late", successor: ""}) == {frozen}
+    assert yard.ledger.steps.renew([frozen, successor]) == {frozen}
     assert not yard.ledger.steps.hand_back(frozen)
     assert not yard.ledger.steps.postpone(frozen, 1)
     yard.ledger.steps.record(successor, StepOutput(text="good"))

@@ -75,6 +75,30 @@ def test_one_session_more_than_may_be_is_refused(few: Ledger, sessions: Sessions
     assert few.create(refused, Idempotency("key", "f")).is_new  # the key was not spent
 
 
+def test_a_session_that_is_opened_is_live(sessions: Sessions) -> None:
+    """Before it has any job: it counts, and takes a place."""
+    for session_id in "abc":
+        sessions.open(session_id)
+    assert sessions.count() == 3
+    with pytest.raises(SessionLimitReached):
+        sessions.open("d")
+
+
+def test_an_owners_sessions_come_in_pages(own: redis.Redis) -> None:
+    """By the beginning of their ids, the latest first, none twice and none left out."""
+    sessions = Sessions(own, retention_s=600, session_s=600, bounds=SessionBounds(live=100))
+    for number in range(5):
+        sessions.open(f"ann_{number}")
+        sessions.open(f"bob_{number}")
+    pages = [sessions.live(offset=at, limit=2, beginning="ann_") for at in (0, 2, 4, 6)]
+    assert [[one.session_id for one in page] for page in pages] == [
+        ["ann_4", "ann_3"],
+        ["ann_2", "ann_1"],
+        ["ann_0"],
+        [],
+    ]
+
+
 def test_a_replay_is_no_new_session(few: Ledger) -> None:
     """Where nothing more may be made, a replay still finds its job."""
     key = Idempotency("key", "f")

@@ -196,6 +196,21 @@ def test_a_newer_job_that_waits_for_an_equal_one_finds_out_by_itself(yard: Yard)
         yard.ledger.flights.lead(spec, Flight("key", ()))
     made_newer(yard, newer.job_id)
     assert [spec.job_id for spec in yard.ledger.flights.followers(leader.job_id)] == [follower.job_id]
+    yard.ledger.cancel(follower.job_id)
+    assert yard.ledger.flights.followers(leader.job_id) == []
+
+
+def test_a_follower_that_has_to_run_by_itself_is_looked_after(yard: Yard) -> None:
+    """Its leader ended without an answer for it: from then on its message counts as published, and can be lost."""
+    leader, follower = yard.accepted(), yard.accepted()
+    for spec in (leader, follower):
+        yard.ledger.release(spec.session_id)
+        yard.ledger.flights.lead(spec, Flight("key", ()))
+    yard.ledger.flights.go_alone(follower.job_id)
+    assert f"{follower.job_id}.memory" in yard.broker.zrange(keys.lane("memory", follower.priority), 0, -1)
+    yard.wait()
+    yard.reap()
+    assert follower.job_id in yard.take()
 
 
 def test_newer_letters_are_left_out_and_kept(yard: Yard) -> None:
