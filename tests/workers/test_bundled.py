@@ -37,7 +37,7 @@ STEPS = ("memory", "reasoning", "grammar", "integration")
 @pytest.fixture(scope="module")
 def bundled() -> Model:
     """The bundled model as a worker loads it."""
-    return model.load(load({}))
+    return model.load(load({"ECHO_THREADS": "1"}))
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,12 @@ def test_a_vocabulary_beside_a_checkpoint_is_its_own(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
     path.write_bytes(BUNDLED.read_bytes())
     (tmp_path / "other.vocab.txt").write_text(VOCABULARY.read_text())
-    assert model.load(load({"ECHO_MODEL": str(path)})).tokenizer.largest_id < 2000
+    assert model.load(load({"ECHO_MODEL": str(path), "ECHO_THREADS": "1"})).tokenizer.largest_id < 2000
     with pytest.raises(checkpoint.CheckpointError, match="cannot be read"):
         model.load(load({"ECHO_MODEL": str(path), "ECHO_VOCAB": str(tmp_path / "missing.txt")}))
     (tmp_path / "other.vocab.txt").unlink()
     with pytest.raises(checkpoint.CheckpointError, match="the vocabulary goes to 655"):
-        model.load(load({"ECHO_MODEL": str(path)}))
+        model.load(load({"ECHO_MODEL": str(path), "ECHO_THREADS": "1"}))
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,12 @@ def test_answers_are_told_apart_by_what_the_states_hold(folder: Path, checkpoint
     """And by which membranes begin in them."""
 
     def answers_id(**more: str) -> str:
-        given = {"ECHO_MODEL": str(checkpoint_path), "ECHO_INITIAL_STATES": str(folder), "ECHO_SLOTS": "1"}
+        given = {
+            "ECHO_MODEL": str(checkpoint_path),
+            "ECHO_INITIAL_STATES": str(folder),
+            "ECHO_SLOTS": "1",
+            "ECHO_THREADS": "1",
+        }
         return models.load(load(given | more)).answers_id
 
     ids = [answers_id(), answers_id(ECHO_MEMBRANE_STATES="memory=one"), answers_id(ECHO_MEMBRANE_STATES="memory=two")]
@@ -188,7 +193,12 @@ def test_answers_are_told_apart_by_what_the_states_hold(folder: Path, checkpoint
 
 def test_a_membrane_state_without_a_file_stops_the_start(folder: Path, checkpoint_path: Path) -> None:
     """In one line that names the variable, what was given and what there is."""
-    given = {"ECHO_MODEL": str(checkpoint_path), "ECHO_INITIAL_STATES": str(folder), "ECHO_SLOTS": "1"}
+    given = {
+        "ECHO_MODEL": str(checkpoint_path),
+        "ECHO_INITIAL_STATES": str(folder),
+        "ECHO_SLOTS": "1",
+        "ECHO_THREADS": "1",
+    }
     with pytest.raises(SettingsError) as refusal:
         models.load(load(given | {"ECHO_MEMBRANE_STATES": "memory=one, reasoning=three"}))
     (line,) = refusal.value.problems
