@@ -136,14 +136,14 @@ def waits_for(broker: redis.Redis, job_id: str, node: str) -> bool:
     return False
 
 
-SESSIONS, TURNS, THINKS_S = 24, 4, 0.2
+SESSIONS, TURNS, THINKS_S = 16, 3, 0.2
 WARM = {"l1", "engine"}
 
 
 def test_sessions_find_their_states_where_they_are_sent(affinity: Routed) -> None:
     """Most follow-up turns go on from a state in their worker's own memory, and no worker has more than its share."""
     with ThreadPoolExecutor(16) as clients:
-        sessions = list(clients.map(lambda number: talk(affinity.site, f"one{number}"), range(SESSIONS)))
+        sessions = list(clients.map(lambda number: talk(affinity.site, f"session{number}"), range(SESSIONS)))
     told = [turn for turns in sessions for turn in turns]
     follow_ups = [turn for turn in told if turn["number"] > 0]
     warm = [turn for turn in follow_ups if turn["state_tier"] in WARM and turn["state_tokens"] > turn["past"]]
