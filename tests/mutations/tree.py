@@ -7,8 +7,9 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from mutations.listing import Mutation, mutated
 _OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--strict-config --strict-markers")
 _SEED = "--hypothesis-seed=0"  # a verdict should be the same the next time
 _NOT_PASSED_ON = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER")
-_PASSED, _FAILED, _INTERRUPTED = 0, 1, 2  # pytest's exit statuses
+_PASSED, _NO_TESTS = 0, 5  # pytest's exit statuses
 
 _CULPRIT = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
@@ -53,32 +54,36 @@ class Tree:
         finally:
             self._write(path, text)
 
-    def run(self, tests: Sequence[str], limit_s: float) -> Outcome:
-        """Run tests until the first failure; a run that exceeds the limit has failed. Blocks."""
+    def run(self, tests: Sequence[str], limit_s: float, without: Iterable[str] = ()) -> Outcome:
+        """Run tests, less some, until the first failure; a run that exceeds the limit has failed. Blocks.
+
+        Raises LookupError when no test is left.
+        """
         env = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
-        command = [self._python, "-m", "pytest", *_OPTIONS, _SEED, *tests]
+        left_out = [word for test in without for word in ("--deselect", test)]
+        command = [self._python, "-m", "pytest", *_OPTIONS, _SEED, *left_out, *tests]
         began = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=env | {"OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # so that what the tests started can be ended with them
-        )
-        try:
-            output, _ = process.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            output, failed = "", f"timeout after {limit_s:.0f} s"
-        else:
-            failed = _failed(process.returncode, output)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with tempfile.TemporaryFile("w+", errors="replace") as log:  # a pipe would wait for whatever the tests left
+            process = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env=env | {"OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that what the tests started can be ended with them
+            )
+            try:
+                status = process.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                status = None
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            log.seek(0)
+            output = log.read()
+        failed = f"the limit of {limit_s:.0f} s" if status is None else _failed(status, output)
         shutil.rmtree(self.root / ".hypothesis", ignore_errors=True)  # examples of one mutation are not for the next
         return Outcome(failed, time.monotonic() - began, output[-4000:])
 
@@ -90,13 +95,13 @@ class Tree:
 
 
 def _failed(status: int, output: str) -> str:
-    """What failed first, by pytest's exit status and summary; empty for a run that passed."""
+    """What failed first, by pytest's exit status and summary; empty for a run that passed. Raises LookupError."""
     if status == _PASSED:
         return ""
+    if status == _NO_TESTS:
+        raise LookupError("there is no test left to run")
     culprit = _CULPRIT.search(output)
-    if culprit and status in (_FAILED, _INTERRUPTED):
-        return culprit[1]
-    return f"pytest's exit status {status}"
+    return culprit[1] if culprit else f"the end of pytest with status {status}"
 
 
 def _copy(checkout: Path, folder: Path) -> None:

@@ -62,6 +62,8 @@ class Trial:
     trees: Sequence[Tree]
     say: Callable[[str], None]
     _said: threading.Lock = field(default_factory=threading.Lock)
+    _unsteady: set[str] = field(default_factory=set)
+    """Tests that failed without a mutation, and then passed: what they say of one does not count."""
 
     def run(self, mutations: Sequence[Mutation]) -> list[Tried]:
         """Try the mutations; the results in their order. Blocks for as long as all the tests take."""
@@ -80,7 +82,7 @@ class Trial:
         found: dict[int, Tried] = {}
 
         def try_one(tree: Tree, mutation: Mutation) -> None:
-            found[mutation.number] = _tried(tree, mutation, tests[mutation.number], baselines[mutation.area])
+            found[mutation.number] = self._tried(tree, mutation, tests[mutation.number], baselines[mutation.area])
             self._print(str(found[mutation.number]))
 
         self._share(mutations, try_one)
@@ -115,29 +117,31 @@ class Trial:
         """The area's tests without a mutation; they are run again if they fail, since some depend on the load."""
         if not tests:
             return Outcome("the checkout has none of its tests", 0.0)
+        failed: list[str] = []
         for _ in range(TRIES):
             outcome = tree.run(tests, LONGEST_S)
             if not outcome.failed:
+                self._unsteady.update(failed)
                 self._print(f"{area}: its tests pass without a mutation, in {outcome.seconds:.0f} s")
                 return outcome
+            failed.append(outcome.failed)
             self._print(f"{area}: fails without a mutation: {outcome.failed}")
         self._print(f"{area}: BROKEN without a mutation\n{outcome.output}")
         return outcome
 
+    def _tried(self, tree: Tree, mutation: Mutation, tests: Sequence[str], baseline: Outcome) -> Tried:
+        if baseline.failed:
+            return Tried(mutation, Verdict.NOT_TRIED, "the area is broken")
+        if not tests:
+            return Tried(mutation, Verdict.NOT_TRIED, "the checkout has none of its tests")
+        try:
+            with tree.with_mutation(mutation):
+                outcome = tree.run(tests, max(LEAST_S, MARGIN * baseline.seconds), self._unsteady)
+        except LookupError as error:
+            return Tried(mutation, Verdict.NOT_TRIED, str(error))
+        verdict = Verdict.NOTICED if outcome.failed else Verdict.SURVIVED
+        return Tried(mutation, verdict, outcome.failed, outcome.seconds)
+
     def _print(self, line: str) -> None:
         with self._said:
             self.say(line)
-
-
-def _tried(tree: Tree, mutation: Mutation, tests: Sequence[str], baseline: Outcome) -> Tried:
-    if baseline.failed:
-        return Tried(mutation, Verdict.NOT_TRIED, "the area is broken")
-    if not tests:
-        return Tried(mutation, Verdict.NOT_TRIED, "the checkout has none of its tests")
-    try:
-        with tree.with_mutation(mutation):
-            outcome = tree.run(tests, max(LEAST_S, MARGIN * baseline.seconds))
-    except LookupError as error:
-        return Tried(mutation, Verdict.NOT_TRIED, str(error))
-    verdict = Verdict.NOTICED if outcome.failed else Verdict.SURVIVED
-    return Tried(mutation, verdict, outcome.failed, outcome.seconds)
