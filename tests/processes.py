@@ -69,12 +69,15 @@ def asked(request: str | urllib.request.Request, timeout: float = 20) -> tuple[i
 
 
 def until(condition: Callable[[], Any], what: str, within_s: float = 120) -> Any:
-    """Poll until `condition` is true and return its value; fail with `what` when it never is."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
+    """Poll until `condition` is true and return its value; fail with `what` when it never is.
+
+    The longer it takes, the less often it is polled: what is waited for needs the processor, too.
+    """
+    began = time.monotonic()
+    while (waited_s := time.monotonic() - began) < within_s:
         if value := condition():
             return value
-        time.sleep(0.05)
+        time.sleep(min(0.02 + waited_s / 20, 0.25))
     raise AssertionError(f"not within {within_s:g} s: {what}")
 
 

@@ -46,7 +46,7 @@ def test_a_killed_process_comes_back_and_the_restart_is_written_down(own: Site) 
         record = json.loads((own.folder / "var" / "run" / "small.json").read_text())
         assert (record["count"], record["reason"]) == (1, "killed by SIGKILL")
         assert record["keeper_pid"] == keeper.process.pid
-        pause_s = float(own.env.get("ECHO_RESTART_PAUSE_S", 1))
+        pause_s = float(own.env.get("RESTART_PAUSE_S", 1))
         assert f"small has ended (killed by SIGKILL); it is started again in {pause_s:g} s" in keeper.text()
 
 
@@ -107,7 +107,7 @@ def test_a_program_that_is_not_there_is_named(own: Site) -> None:
 
 def test_a_pause_is_cut_short_by_a_signal_to_stop(own: Site) -> None:
     """Between two starts there is no process, and the keeper ends at once."""
-    own.env["ECHO_RESTART_PAUSE_S"] = "10"
+    own.env["RESTART_PAUSE_S"] = "10"
     with kept(own, STEADY + "sys.exit(1)") as keeper:
         until(lambda: "again in" in keeper.text(), "a death")
         assert keeper.stop(signal.SIGTERM) == 128 + signal.SIGTERM

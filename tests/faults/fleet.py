@@ -46,7 +46,7 @@ class Fleet:
         self.behind = behind
         self.proxy = between
         self.site = Site(behind.folder, behind.env | {"BROKER_URL": f"redis://127.0.0.1:{between.port}/0"})
-        self.visibility_s = float(behind.env["ECHO_VISIBILITY_S"])
+        self.visibility_s, self.lease_s = (float(behind.env[f"ECHO_{name}_S"]) for name in ("VISIBILITY", "LEASE"))
         self.broker = Kept(lambda: behind.server("broker"))
         self.store = Kept(lambda: behind.server("store"))
         self.api = Kept(self.site.http)
@@ -113,6 +113,7 @@ def fleet(folder: Path, workers: int, settings: Mapping[str, str]) -> Iterator[F
         "ECHO_SLOTS": "4",
         "ECHO_THREADS": "1",  # several workers share the machine
         "ECHO_VISIBILITY_S": "15",
+        "ECHO_LEASE_S": "6",
         "MAX_CONCURRENT_SESSIONS": "100000",
         **settings,
     }

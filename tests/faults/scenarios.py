@@ -47,10 +47,10 @@ def killed_workers(fleet: Fleet, size: Size) -> None:
 
 
 def stopped_worker(fleet: Fleet, size: Size) -> None:
-    """SIGSTOP for longer than its messages wait for it, then SIGCONT."""
+    """SIGSTOP for longer than its messages and its leases wait for it, then SIGCONT."""
     fleet.strike()
     fleet.workers[0].running.send(signal.SIGSTOP)
-    time.sleep(2 * fleet.visibility_s)
+    time.sleep(2 * max(fleet.visibility_s, fleet.lease_s))
     fleet.workers[0].running.send(signal.SIGCONT)
     time.sleep(size.away_s)
 

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.farm
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Two workers, whose messages are overdue after one second."""
-    with fleet(tmp_path_factory.mktemp("small"), 2, {"ECHO_VISIBILITY_S": "1"}) as farm:
+    """Two workers, whose messages are overdue after one second, and their leases after two."""
+    with fleet(tmp_path_factory.mktemp("small"), 2, {"ECHO_VISIBILITY_S": "1", "ECHO_LEASE_S": "2"}) as farm:
         yield farm
 
 
