@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -54,10 +55,11 @@ class Row:
     def ratios(self) -> list[float]:
         return [mine / peer for mine, peer in zip(self.ours_us, self.theirs_us, strict=True)]
 
-    def measure(self) -> None:
+    def measure(self, calls_ratio: float) -> None:
         """One round of each, by turns."""
-        self.ours_us.append(_microseconds(self.ours, self.keys, self.calls))
-        self.theirs_us.append(_microseconds(self.theirs, self.keys, self.calls))
+        calls = math.ceil(calls_ratio * self.calls)
+        self.ours_us.append(_microseconds(self.ours, self.keys, calls))
+        self.theirs_us.append(_microseconds(self.theirs, self.keys, calls))
 
     def __str__(self) -> str:
         cells = (self.name, _spread(self.ours_us), self.peer, _spread(self.theirs_us), _spread(self.ratios))
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str]) -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench cache", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--calls-ratio", type=float, default=1.0, help="share of the usual calls in each round")
     parser.add_argument("--json", type=Path, help="write what was measured there, too")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
@@ -75,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
         rows = [_memory(), *_shared(client), *_disk(Path(folder))]
         for _ in range(options.rounds + 1):  # the first one warms
             for row in rows:
-                row.measure()
+                row.measure(options.calls_ratio)
     print(f"{described()}; medians of {options.rounds} rounds by turns (least to most)\n")
     print("| hit | this cache, µs | peer | peer, µs | ratio |\n|---|---|---|---|---|")
     print("\n".join(map(str, rows)))

@@ -29,8 +29,8 @@ _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 VOCABULARY = 65536
 _PACKAGE = "rwkv package"
 
-STREAMS, PROMPT = 16, 2000
-"""How many sequences generate, and how many tokens the prompt has that is read beside them."""
+STREAMS = 16
+"""How many sequences generate while a prompt is read beside them."""
 
 
 @dataclass(slots=True)
@@ -89,9 +89,9 @@ def main(arguments: Sequence[str]) -> None:
             machine.measure()
             for row in rows:
                 row.tokens_per_s.append(row.measure())
-            gaps.append(Gaps(*contenders["echo"].ask("gaps", STREAMS, PROMPT)))
+            gaps.append(Gaps(*contenders["echo"].ask("gaps", STREAMS, options.beside)))
     _print(rows, machine, options)
-    _print_gaps(gaps)
+    _print_gaps(gaps, options.beside)
     if options.json:
         table = [{"engine": row.name, "load": row.load, "tokens_per_s": row.tokens_per_s} for row in rows]
         streams = [{"alone_s": gap.alone_s, "beside_s": gap.beside_s} for gap in gaps]
@@ -129,11 +129,11 @@ def _print(rows: Sequence[Row], machine: Machine, options: argparse.Namespace) -
         print(f"{row.name:14} {row.load:22} {median:9.0f} {low:8.0f} {high:8.0f} {share} {same:9.1f}")
 
 
-def _print_gaps(gaps: Sequence[Gaps]) -> None:
+def _print_gaps(gaps: Sequence[Gaps], beside_tokens: int) -> None:
     alone = 1000 * statistics.median(gap.median_alone_s for gap in gaps)
     ratios = sorted(gap.stall_ratio for gap in gaps)
     print(
-        f"{STREAMS} streams while {PROMPT} tokens of another prompt are read: 99th percentile between tokens is "
+        f"{STREAMS} streams while {beside_tokens} tokens of another prompt are read: 99th percentile between tokens is "
         f"{statistics.median(ratios):.2f} times ({ratios[0]:.2f} to {ratios[-1]:.2f}) "
         f"the undisturbed median of {alone:.1f} ms"
     )
@@ -150,6 +150,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, nargs="+", default=[1, 8, 32, 64], help="sequences at a time")
     parser.add_argument("--prompts", type=int, nargs="+", default=[512], help="tokens of the prompts")
     parser.add_argument("--tokens", type=int, default=48, help="tokens to generate")
+    parser.add_argument("--beside", type=int, default=2000, help="tokens of the prompt that is read beside streams")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser.parse_args(arguments)

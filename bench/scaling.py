@@ -44,6 +44,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--slots", type=int, default=Service().slots, help="of a worker")
     parser.add_argument("--startup-s", type=float, default=Service().startup_s, help="of a worker, until it serves")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--burst-jobs", type=int, default=20_000, help="jobs of the generated bursts")
     parser.add_argument("--days", type=float, default=1.0, help="simulated, of each constant load; 0 leaves them out")
     parser.add_argument("--plot", type=Path, help="draw each load there, a PNG each: PLOT-LOAD.png")
     parser.add_argument("--json", type=Path, help="write what was measured there, too")
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     bench = Bench(service, options.most)
     print(f"{described()}\n{bench.described}\n")
     rows = []
-    for load in at_hand(service, options.seed):
+    for load in at_hand(service, options.seed, options.burst_jobs):
         if not options.only or load.name in options.only:
             rows += bench.compare(load.filling(FILL, options.most, service), options.plot)
     print(verdicts(rows))
@@ -64,10 +65,10 @@ def main(arguments: Sequence[str]) -> None:
         options.json.write_text(json.dumps(measured))
 
 
-def at_hand(service: Service, seed: int) -> list[Load]:
+def at_hand(service: Service, seed: int, burst_jobs: int = 20_000) -> list[Load]:
     """The traces, where they are at hand, and a generated burst."""
     rng = partial(np.random.default_rng, seed)
-    found = [loads.bursts(rng())]
+    found = [loads.bursts(rng(), burst_jobs)]
     if not loads.TRACES.exists():
         print(f"no {loads.TRACES}: the generated load alone\n")
         return found
