@@ -46,7 +46,7 @@ def _trainer(options: argparse.Namespace, words: Tokenizer) -> Trainer:
     size = Size(options.layers, options.width, words.largest_id + 1)
     model = RWKV7(size).to("cuda" if torch.cuda.is_available() else "cpu")
     if options.compile:
-        torch.compiler.assume_constant_result(has_kernel)  # type: ignore[no-untyped-call]
+        torch.compiler.assume_constant_result(has_kernel)
         for block in model.blocks:
             block.compile()
     trainer = Trainer(model, Recipe(options.steps, min(options.practice_steps, options.steps // 2), options.rate))
