@@ -31,7 +31,7 @@ PYTHON = sys.executable
 _PORTS = ("BROKER_PORT", "STORE_PORT", "API_PORT", "FLOWER_PORT", "CONTROLLER_PORT", "EXPORTER_PORT", "PROMETHEUS_PORT")
 
 
-HASTE = {"ECHO_LEASE_S": "2", "RESTART_PAUSE_S": "0.1", "ECHO_THREADS": "1"}
+HASTE = {"ECHO_LEASE_S": "2", "RESTART_PAUSE_S": "0.3", "ECHO_THREADS": "1"}
 """Settings of every farm of a test, unless it has others: short times; one thread, since several share the cores."""
 
 

@@ -218,7 +218,7 @@ def test_a_farm_that_cannot_start_says_why_and_leaves_nothing(terminal: Terminal
 
 def test_a_process_that_dies_at_every_start_ends_the_farm_with_its_name(terminal: Terminal) -> None:
     """A server program that fails ends `start` after five tries: the process, its status, and nothing left."""
-    started = terminal("start", ECHO_SERVER="false")
+    started = terminal("start", ECHO_SERVER="false", RESTART_PAUSE_S="1")
     assert started.returncode == 1
     assert "has ended 5 times without ever running for 30 s, at last with exit status 1" in started.stdout
     assert terminal.left() == []

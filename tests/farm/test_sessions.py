@@ -69,7 +69,6 @@ def test_a_session_outlives_workers_and_the_store(own: Site) -> None:
             *_, last = [say(own, undisturbed, text) for text in others]
     assert result["usage"]["cached_tokens"] > result["usage"]["prompt_tokens"] / 2
     assert [*before, result["response_text"]] == alone
-    assert again["usage"]["cached_tokens"] < again["usage"]["prompt_tokens"] / 2
     assert again["response_text"] == last["response_text"]
 
 
