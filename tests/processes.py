@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import itertools
 import json
 import os
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import redis
+from zygote import Forked, Zygote
 
 from echo_tasks.local import servers
 from echo_tasks.settings import load
@@ -85,7 +88,7 @@ def until(condition: Callable[[], Any], what: str, within_s: float = 120) -> Any
 class Running:
     """A process, its log, and its end."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
 
     def send(self, number: int) -> None:
@@ -104,6 +107,23 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+def ended_after(running: Running) -> Iterator[Running]:
+    """Yield what runs, and end it."""
+    try:
+        yield running
+    finally:
+        running.send(signal.SIGCONT)
+        running.stop()
+
+
+@functools.cache
+def zygote() -> Zygote:
+    """The process of this test run that forks workers."""
+    made = Zygote(PYTHON, ROOT, dict(os.environ))
+    atexit.register(made.end)
+    return made
 
 
 @dataclass
@@ -164,12 +184,7 @@ class Site:
                 stderr=subprocess.STDOUT,
                 pass_fds=pass_fds,
             )
-        running = Running(process, log)
-        try:
-            yield running
-        finally:
-            running.send(signal.SIGCONT)
-            running.stop()
+        yield from ended_after(Running(process, log))
 
     @contextmanager
     def server(self, role: str) -> Iterator[Running]:
@@ -186,14 +201,22 @@ class Site:
     @contextmanager
     def worker(self, *options: str, env: Mapping[str, str] | None = None, name: str = "worker") -> Iterator[Running]:
         """A Celery worker, announced and consuming."""
-        command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker", "-n", f"{name}@test", *options)
-        with self.run(name, *command, env=env) as running:
+        command = ("celery", "-A", "echo_tasks", "worker", "-n", f"{name}@test", *options)
+        is_ours = self.root == ROOT
+        with self.forked(name, command, env) if is_ours else self.run(name, PYTHON, "-m", *command, env=env) as running:
             client = redis.Redis.from_url(self.broker_url)
             record = f"echo:worker:{name}@test"
             until(lambda: client.exists(record) or running.process.poll() is not None, f"{name} is ready")
             client.close()
             assert running.process.poll() is None, running.text()
             yield running
+
+    @contextmanager
+    def forked(self, name: str, command: Sequence[str], env: Mapping[str, str] | None) -> Iterator[Running]:
+        """Run a worker as `run` would, by a process that has imported it already."""
+        log = self.folder / f"{name}.log"
+        log.touch()
+        yield from ended_after(Running(zygote().fork(list(command), self.env | dict(env or {}), log), log))
 
     @contextmanager
     def http(self) -> Iterator[Running]:
