@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """Load what the run itself is made of."""
     for name in ("dividing", "failures"):
         pluginmanager.import_plugin(name)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Torch has one thread, if it was imported: a model that is loaded by settings sets as many as there are cores."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
 IMPORTED = ("celery.bin.celery", "celery.bin.worker", "celery.apps.worker", "celery.worker.consumer", "torch")
 IMPORTED += ("echo_tasks.celery", "workers.runtime", "workers.visibility", "workers.watchdog", "workers.farewell")
 """None of it reads the environment, which is each worker's own."""

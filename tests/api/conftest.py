@@ -10,6 +10,26 @@ from processes import Site, free_port
 
 
 @pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Broker and store of the API's tests alone: no worker of a shared farm is there."""
+    own = Site(tmp_path_factory.mktemp("servers"))
+    with own.server("broker"), own.server("store"):
+        yield own
+
+
+@pytest.fixture(scope="session")
+def broker_url(servers: Site) -> str:
+    """The broker of these tests."""
+    return servers.broker_url
+
+
+@pytest.fixture(scope="session")
+def store_url(servers: Site) -> str:
+    """The store of these tests."""
+    return servers.store_url
+
+
+@pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory, broker_url: str, store_url: str) -> Iterator[Site]:
     """The API under its production server; pages on PAGES_PORT of localhost may use it."""
     pages_port = str(free_port())

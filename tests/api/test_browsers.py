@@ -74,6 +74,7 @@ def seen(url: str, profile: Path) -> tuple[str, str]:
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 
+@pytest.mark.long
 @in_a_browser
 def test_the_openapi_page_works_under_its_policy(guarded: Site, tmp_path: Path) -> None:
     """It draws every group of routes, and the browser refuses nothing of it."""
@@ -118,6 +119,7 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Not a line for each request."""
 
 
+@pytest.mark.long
 @in_a_browser
 def test_a_page_of_another_origin_uses_the_api(guarded: Site, tmp_path: Path) -> None:
     """On the list, it submits with a key's header, follows, and cancels; the same page elsewhere is kept out."""

@@ -144,5 +144,7 @@ def test_the_command_line_says_what_is_missing(own_broker: str, scaling: Scaling
     """A controller, somebody who scales, or the broker."""
     assert scale(own_broker, "2").stderr == "scale 2: no controller is there to take that up\n"
     leads(scaling, 1, actuator="none")
+    with connections.impatient(own_broker) as broker:
+        broker.persist(keys.SCALING_STATE)  # a controller would renew what it says
     assert "SCALE_ACTUATOR is none" in scale(own_broker, "2").stderr
     assert "The farm does not run" in scale("redis://127.0.0.1:1/0", "2").stderr

@@ -116,15 +116,15 @@ def test_a_process_that_finds_out_late_ends_too(newer_site: Site) -> None:
     """Its broker was away when it started. gunicorn has a status of its own; its successor finds out at once."""
     later = Site(newer_site.folder, newer_site.env | {"BROKER_URL": f"redis://127.0.0.1:{free_port()}/0"})
     port = later.env["BROKER_URL"].rpartition(":")[2].partition("/")[0]
+    own_broker = Site(newer_site.folder, {"BROKER_PORT": port})
+    with own_broker.server("broker"), connections.impatient(later.env["BROKER_URL"]) as client:
+        client.hset(keys.SCHEMA, mapping={"number": NEXT, "compatible_from": NEXT})
     with (
         later.run("api", PYTHON, *PROCESSES["api"]) as api,
         later.run("exporter", PYTHON, *PROCESSES["exporter"]) as own,
     ):
         until(lambda: later.get("/livez").status == 200, "the API lives")
-        own_broker = Site(newer_site.folder, {"BROKER_PORT": port})
         with own_broker.server("broker"):
-            with connections.impatient(later.env["BROKER_URL"]) as client:
-                client.hset(keys.SCHEMA, mapping={"number": NEXT, "compatible_from": NEXT})
-            assert until(lambda: api.process.poll(), "the API ends", 10) == 4, api.text()
-            assert until(lambda: own.process.poll(), "the exporter ends", 10) == EX_CONFIG, own.text()
+            assert until(lambda: api.process.poll(), "the API ends") == 4, api.text()
+            assert until(lambda: own.process.poll(), "the exporter ends") == EX_CONFIG, own.text()
             assert f"schema {NEXT}" in api.text()

@@ -28,16 +28,6 @@ from workers.tokenizer import Tokenizer
 MAX_PROMPT_TOKENS = 1024
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Torch and the kernels have one thread, whatever the process was given and a test before has set.
-
-    A model that is loaded by settings sets as many as there are cores, for the whole process; and several processes
-    that test at once would wait for one another's cores.
-    """
-    torch.set_num_threads(1)
-
-
 WORDS = (
     "User: What is a tree?\n\nAssistant: A plant.\n\nUser: And a forest?\n\nAssistant: Two. One. hello hi number Think"
     "System: Be brief.\n\nThe quick brown fox jumps over the lazy dog. word def return x f(x): two plus three"
