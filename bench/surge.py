@@ -21,7 +21,6 @@ from bench.machine import described
 from bench.site import Site
 
 EVERY_S = 0.25
-RUNS = ["alone", "killed"]
 AT_A_TIME = 500
 """Jobs that may be under way; the load is open, so that a farm that is too small is not spared."""
 
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
         f"{options.rate:g} jobs/s, ten times that for {options.surge_s:g} s; 1 to {options.most} workers of "
         f"{options.slots} slots, an interval of {options.interval_s} s; {described()}"
     )
-    for is_killed in [name == "killed" for name in options.runs]:
+    for is_killed in (False, True):
         with tempfile.TemporaryDirectory() as folder, site.farm(Path(folder), settings) as farm:
             told, jobs = _surge(farm, options, Path(folder), is_killed=is_killed)
         _print(told, jobs, options)
@@ -158,8 +157,5 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--interval-s", type=int, default=5, help="the farm's HEALTH_CHECK_INTERVAL")
     parser.add_argument("--most", type=int, default=4, help="its MAX_INSTANCES")
     parser.add_argument("--slots", type=int, default=2, help="of each worker")
-    parser.add_argument(
-        "--runs", nargs="+", choices=RUNS, default=RUNS, help="with the controller left alone, and killed midway"
-    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="append what was seen, a line a run")
     return parser.parse_args(arguments)

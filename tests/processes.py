@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import redis
-from zygote import Forked, Zygote
+from zygote import READ_BY_IMPORTS, Forked, Zygote
 
 from echo_tasks.local import servers
 from echo_tasks.settings import load
@@ -202,8 +202,10 @@ class Site:
     def worker(self, *options: str, env: Mapping[str, str] | None = None, name: str = "worker") -> Iterator[Running]:
         """A Celery worker, announced and consuming."""
         command = ("celery", "-A", "echo_tasks", "worker", "-n", f"{name}@test", *options)
-        is_ours = self.root == ROOT
-        with self.forked(name, command, env) if is_ours else self.run(name, PYTHON, "-m", *command, env=env) as running:
+        is_whole = self.root != ROOT or not READ_BY_IMPORTS.isdisjoint(self.env | dict(env or {}))
+        with (
+            self.run(name, PYTHON, "-m", *command, env=env) if is_whole else self.forked(name, command, env) as running
+        ):
             client = redis.Redis.from_url(self.broker_url)
             record = f"echo:worker:{name}@test"
             until(lambda: client.exists(record) or running.process.poll() is not None, f"{name} is ready")

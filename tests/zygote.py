@@ -23,7 +23,8 @@ from typing import Any
 
 IMPORTED = ("celery.bin.celery", "celery.bin.worker", "celery.apps.worker", "celery.worker.consumer", "torch")
 IMPORTED += ("echo_tasks.celery", "workers.runtime", "workers.visibility", "workers.watchdog", "workers.farewell")
-"""None of it reads the environment, which is each worker's own."""
+READ_BY_IMPORTS = frozenset({"AUTOSCALE_KEEPALIVE"})
+"""Variables that some of it reads when it is imported: a worker that has one cannot be forked."""
 
 
 class Zygote:

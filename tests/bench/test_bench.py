@@ -20,8 +20,8 @@ TRACE = ROOT.parent / "shared" / "traces" / "arrivals" / "mooncake-synthetic.jso
 def bench(*arguments: str, json_file: Path) -> str:
     """What a benchmark prints."""
     command = [sys.executable, "-m", "bench", *arguments, "--json", str(json_file)]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("ECHO_")}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=170)
+    env = {name: value for name, value in os.environ.items() if not name.startswith("ECHO_")} | {"ECHO_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=390)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
@@ -144,33 +144,26 @@ def test_bench_scaling_compares_at_the_same_price(tmp_path: Path) -> None:
     assert {row["peer"] for row in rows if row["lower"]} >= {"HPA", "plus-or-minus-one"}
 
 
-BRIEFLY = ["--rate", "1", "--before-s", "1", "--surge-s", "4", "--interval-s", "1", "--most", "2"]
-AT_LENGTH = ["--rate", "1", "--before-s", "2", "--surge-s", "6", "--interval-s", "1", "--most", "2"]
-
-
-@pytest.mark.timeout(180)
-@pytest.mark.parametrize(
-    ("runs", "load"),
-    [(["killed"], BRIEFLY), pytest.param(["alone", "killed"], AT_LENGTH, marks=pytest.mark.long)],
-    ids=["briefly", "at length"],
-)
-def test_bench_surge_watches_a_farm_grow(runs: list[str], load: list[str], tmp_path: Path) -> None:
+@pytest.mark.long  # two farms, started one after the other
+@pytest.mark.timeout(400)
+def test_bench_surge_watches_a_farm_grow(tmp_path: Path) -> None:
     """With the controller left alone, and killed: every job is answered, none is begun twice, one worker is left."""
-    printed = bench("surge", *load, "--runs", *runs, json_file=tmp_path / "surge.json")
+    load = ["--rate", "1", "--before-s", "2", "--surge-s", "6", "--interval-s", "1", "--most", "2"]
+    printed = bench("surge", *load, json_file=tmp_path / "surge.json")
     assert "controller killed after" in printed
-    seen = [json.loads(line) for line in (tmp_path / "surge.json").read_text().splitlines()]
-    assert [bool(run["killed_at"]) for run in seen] == [name == "killed" for name in runs]
-    assert [(run["lost"], run["again"]) for run in seen] == [(0, 0)] * len(runs)
-    assert [run["seen"][-1][1] for run in seen] == [1] * len(runs)
+    alone, killed = [json.loads(line) for line in (tmp_path / "surge.json").read_text().splitlines()]
+    assert (alone["killed_at"], killed["killed_at"] > 0) == (None, True)
+    assert [(run["lost"], run["again"]) for run in (alone, killed)] == [(0, 0), (0, 0)]
+    assert [run["seen"][-1][1] for run in (alone, killed)] == [1, 1]
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.parametrize(("rounds", "tokens"), [(1, 1), pytest.param(2, 4, marks=pytest.mark.long)])
-def test_bench_versions_compares_two_farms(rounds: int, tokens: int, tmp_path: Path) -> None:
+@pytest.mark.long  # two farms at once
+@pytest.mark.timeout(400)
+def test_bench_versions_compares_two_farms(tmp_path: Path) -> None:
     """This one with itself: every job of every round is answered, at either."""
-    load = ["--rounds", str(rounds), "--jobs", "16", "--tokens", str(tokens), "--other-set", "LOG_LEVEL=WARNING"]
+    load = ["--rounds", "2", "--jobs", "16", "--tokens", "4", "--other-set", "LOG_LEVEL=WARNING"]
     printed = bench("versions", *load, json_file=tmp_path / "versions.json")
     assert "LOG_LEVEL=WARNING" in printed
     measured = json.loads((tmp_path / "versions.json").read_text())
-    assert [len(pairs) for pairs in measured.values()] == [rounds, rounds]
+    assert [len(pairs) for pairs in measured.values()] == [2, 2]
     assert {len(job_s) for pairs in measured.values() for pair in pairs for job_s in pair} == {16}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -78,6 +79,15 @@ def is_ready(site: Site) -> bool:
     )
 
 
+def answered(farm: Site) -> dict[str, Any]:
+    """A job that has ended, asked for as clients do: again after a connection that ended with its process."""
+    for _ in range(3):
+        if (answer := farm.post("/api/jobs", JOB, {"Prefer": "wait=60"})).status:
+            break
+    told: dict[str, Any] = answer.json
+    return told
+
+
 KEPT = ("worker", "api", "store", "controller", "flower", "broker")
 
 
@@ -91,7 +101,7 @@ def test_whatever_process_is_killed_comes_back(farm: Site) -> None:
         until(lambda: record(farm, name).count == deaths + 1, f"the death of the {name} is noticed")  # noqa: B023
         until(lambda: process(farm, name), f"the {name} is back")  # noqa: B023
         until(lambda: is_ready(farm), f"ready after the death of the {name}", 90)
-        assert farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
+        assert answered(farm)["status"] == "succeeded"
     assert farm.get(f"/api/jobs/{job_id}").json["status"] == "succeeded"
     status = control(farm, "status").stdout
     for name in KEPT:

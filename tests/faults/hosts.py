@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from processes import Running, Site
+from processes import PYTHON, Running, Site
 
 needed = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
@@ -63,12 +64,16 @@ class HostSite(Site):
         return f"http://{self.env['API_HOST']}:{self.env['API_PORT']}"
 
     @contextmanager
-    def run(
-        self, name: str, *command: str, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
-    ) -> Iterator[Running]:
+    def run(self, name: str, *command: str, **options: Any) -> Iterator[Running]:
         """Run a command on the host; `ip netns exec` becomes it, so that signals reach it."""
-        with super().run(name, "ip", "netns", "exec", self.host, *command, env=env, pass_fds=pass_fds) as running:
+        with super().run(name, "ip", "netns", "exec", self.host, *command, **options) as running:
             yield running
+
+    def forked(
+        self, name: str, command: Sequence[str], env: Mapping[str, str] | None
+    ) -> AbstractContextManager[Running]:
+        """A worker that is forked would be on the tests' own host."""
+        return self.run(name, PYTHON, "-m", *command, env=env)
 
 
 @contextmanager
