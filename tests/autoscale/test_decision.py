@@ -46,6 +46,13 @@ def test_steady_growth_is_answered_once_an_interval() -> None:
     assert {later.at - earlier.at for earlier, later in pairwise(grown)} == {POLICY.interval_s}
 
 
+def test_a_load_that_is_gone_at_the_intervals_end_brings_nobody() -> None:
+    """The mean of the interval is above the threshold, but not what is there now."""
+    busy = [seen(2.0 * step, 7, 7) for step in range(15)]
+    for now, desired in (((1, 1), 2), ((7, 7), 3)):
+        assert decided(POLICY, [*busy, seen(30.0, *now)])[0][-1].desired == desired
+
+
 def test_a_calm_window_lets_one_go_and_a_shorter_one_none() -> None:
     """Nobody goes before the stabilisation window is over, then one, and the next an interval later."""
     decisions, _ = decided(POLICY, calm(POLICY, 1, 1, 1, 1))

@@ -98,6 +98,16 @@ def test_renewed_tags_are_current(mine: Process, prefix: str) -> None:
     assert mine.tags.stamp([prefix], "key") == renewed
 
 
+def test_one_void_tag_of_two_is_enough_for_a_process_that_knows_neither(
+    mine: Process, theirs: Process, prefix: str
+) -> None:
+    """It asks the server, whose word is about both."""
+    stamp = mine.tags.renew([f"{prefix}x", f"{prefix}y"])
+    mine.tags.renew([f"{prefix}x"])
+    assert theirs.tags.are_current(stamp) is False
+    assert theirs.tags.are_current(stamp[1:]) is True
+
+
 def test_nothing_brings_an_old_version_back(mine: Process, theirs: Process, broker: redis.Redis, prefix: str) -> None:
     """A tag whose row is lost has no good values, even once it has a row again."""
     before = mine.tags.stamp([prefix], "key")

@@ -104,6 +104,8 @@ def test_a_rotated_key_has_two_secrets_for_a_while(keyring: Keyring, broker: red
     first = shown(text)
     second = shown(keyring.rotate(first.key_id, 60))
     assert [asked(keyring, one).standing for one in (first, second)] == ["good", "good"]
+    assert keyring.good_for_s(first) == pytest.approx(60, abs=5)
+    assert keyring.good_for_s(second) == math.inf
     third = shown(keyring.rotate(first.key_id, 60))
     assert [asked(keyring, one).standing for one in (first, second, third)] == ["unknown", "good", "good"]
     broker.hset(keys.access(first.key_id), "old_until", "1")

@@ -87,7 +87,13 @@ def test_the_synchronous_request_is_the_same_job() -> None:
             "input_text": "Hello.",
             "session_id": "s",
             "priority": 3,
-            "processing_options": {"max_tokens": 5, "seed": 1, "membranes": ["grammar"], "cache": False},
+            "processing_options": {
+                "max_tokens": 5,
+                "seed": 1,
+                "membranes": ["grammar"],
+                "cache": False,
+                "timeout_s": 30,
+            },
         }
     )
     assert request.as_job() == JobRequest.model_validate(
@@ -98,6 +104,7 @@ def test_the_synchronous_request_is_the_same_job() -> None:
             "options": {"max_tokens": 5, "seed": 1},
             "membranes": ["grammar"],
             "cache": False,
+            "timeout_s": 30,
         }
     )
 
