@@ -82,7 +82,7 @@ case $command in
     fi
     in_venv echo_tasks.local.control "$command" "$@" ;;
   monitor) install; in_venv monitoring.terminal "$@" ;;
-  # Without byte code each of the run's processes would compile all tests anew.
+  # Without byte code each of the run's processes would compile all tests again.
   test) install test; unset PYTHONDONTWRITEBYTECODE; in_venv pytest "$@" ;;
   help | -h | --help) usage ;;
   *) echo "quick-start: unknown command '$command'" >&2; usage >&2; exit 2 ;;

@@ -87,7 +87,7 @@ def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
 def has_kernel() -> bool:
     """Whether the kernel runs here: whether this machine has a C compiler, or had one before.
 
-    Whoever compiles a model has to mark it by `torch.compiler.assume_constant_result`. It is not marked here, since
+    Code that compiles a model has to mark it by `torch.compiler.assume_constant_result`. It is not marked here, since
     that imports torch's compiler, which takes a second.
     """
     try:
