@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault(_BEGAN, str(time.time()))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """`-n auto`: no other processes where a single file is asked for."""
     asked = [Path(word.partition("::")[0]) for word in config.args]
