@@ -13,7 +13,7 @@ from echo_tasks import keys
 from echo_tasks.access import credentials
 from echo_tasks.access.admission import Admission
 from echo_tasks.access.credentials import Credential
-from echo_tasks.access.grants import Bounds
+from echo_tasks.access.grants import SCOPES, UNBOUND, Bounds, Grant
 from echo_tasks.access.keyring import Keyring, Request
 from echo_tasks.errors import KeyNotFound
 
@@ -206,3 +206,10 @@ def test_a_full_broker_lets_keys_through_uncounted_and_takes_them_back(keyring: 
 def test_what_is_no_key_is_known_without_asking(text: str) -> None:
     """It never comes near the broker's keys."""
     assert credentials.parsed(text) is None
+
+
+def test_who_sees_to_the_farm_may_do_all_else() -> None:
+    """Each scope is good for itself, and `admin` for the other two."""
+    for held, allowed in (("read", {"read"}), ("submit", {"submit"}), ("admin", {"read", "submit", "admin"})):
+        grant = Grant(key_id="k", owner="k", name="n", scopes=(held,), bounds=UNBOUND, created_at=0.0)  # type: ignore[arg-type]
+        assert {scope for scope in SCOPES if grant.may(scope)} == allowed

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from yard import LONG_AGO, Yard
@@ -13,6 +15,7 @@ from echo_tasks.errors import LeaseLost
 from echo_tasks.events import Events
 from echo_tasks.leases import Claim, NothingToDo
 from echo_tasks.messages import JobError, JobResult, Lease, StepOutput
+from workers.leases import Leases
 
 RESULT = JobResult(
     session_id="s", response_text="Hi.", processing_time_ms=1.0, membrane_outputs={}, cognitive_metadata={}
@@ -67,6 +70,27 @@ def test_a_claim_knows_how_long_its_message_has_waited(yard: Yard) -> None:
     assert isinstance(again, Claim)
     assert again.waited_s is not None
     assert 0 <= again.waited_s < 60
+
+
+def test_a_claim_of_a_message_that_nobody_published_has_not_waited(yard: Yard) -> None:
+    """Such as one whose answer was lost: that it waited was told once, and no time is told twice."""
+    job_id = yard.published().job_id
+    yard.broker.delete(keys.PUBLISHED + "memory:1")
+    claim = yard.ledger.steps.claim(job_id, "memory")
+    assert isinstance(claim, Claim)
+    assert claim.waited_s is None
+
+
+def test_a_worker_is_sure_of_a_lease_for_as_long_as_it_was_renewed(yard: Yard) -> None:
+    """Not after that, and again after the next renewal."""
+    claim = yard.ledger.steps.claim(yard.published().job_id, "memory")
+    assert isinstance(claim, Claim)
+    leases = Leases(yard.ledger.steps)
+    with leases.held(replace(claim, held_until=0.0), threading.Event()):
+        assert not leases.holds(claim.lease)
+        leases.renew()
+        assert leases.holds(claim.lease)
+    assert not leases.holds(claim.lease)
 
 
 def test_the_token_grows_with_every_delivery(yard: Yard) -> None:

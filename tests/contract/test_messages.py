@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from echo_tasks.answers import answer_key
-from echo_tasks.messages import JobRequest, JobSpec, ProcessRequest
+from echo_tasks.messages import JobRequest, JobResult, JobSpec, ProcessRequest, Usage
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,19 @@ def test_the_answers_key_is_of_what_decides_the_answer(change: dict[str, Any], s
     one, two = JobSpec.model_validate(base), JobSpec.model_validate(base | change)
     assert (answer_key(one, "id") == answer_key(two, "id")) is same
     assert answer_key(one, "id") != answer_key(one, "another model")
+
+
+def test_an_answer_for_another_job_costs_that_one_nothing() -> None:
+    """Nothing was generated for it; the first one has its own usage still."""
+    result = JobResult(
+        session_id="a",
+        response_text="Five.",
+        processing_time_ms=9.0,
+        membrane_outputs={},
+        cognitive_metadata={},
+        usage=Usage(prompt_tokens=3, completion_tokens=2),
+    )
+    shared = result.for_another("b", tier="l2", elapsed_ms=0.123)
+    assert (shared.session_id, shared.response_text, shared.processing_time_ms) == ("b", "Five.", 0.1)
+    assert (shared.usage, shared.cache_hit, shared.cache_tier) == (Usage(), True, "l2")
+    assert result.usage.completion_tokens == 2
