@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from autoscale.actuators import Actuator
 from autoscale.decision import Decision, Reason
-from autoscale.observation import Instance, Observation
+from autoscale.observation import Instance, Observation, Room
 from echo_tasks import logs
 from echo_tasks.backoff import delay_s
 from echo_tasks.errors import ActuatorError
@@ -38,6 +38,14 @@ class Acting:
         """Instances that were asked for and have not said a word; None where nobody can tell."""
         try:
             return self._actuator.starting(live)
+        except ActuatorError as error:
+            self._fail(error)
+            return None
+
+    def room(self, live: Sequence[Instance], starting: int) -> Room | None:
+        """How many instances the machines carry; None where nobody can tell."""
+        try:
+            return self._actuator.room(live, starting)
         except ActuatorError as error:
             self._fail(error)
             return None

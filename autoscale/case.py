@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from autoscale import bounds
+from autoscale.bounds import Bound
 from autoscale.memory import Memory
 from autoscale.observation import Instance, Observation
 from autoscale.policy import Policy
@@ -35,6 +37,20 @@ class Case:
     @property
     def current(self) -> int:
         return len(self.serving) + self.coming
+
+    @cached_property
+    def hard(self) -> Bound:
+        """How many instances there may ever be."""
+        return bounds.hard(self.policy, self.seen.room)
+
+    @cached_property
+    def bound(self) -> Bound:
+        """What keeps the farm from growing."""
+        return bounds.tightest(self.policy, self.seen.room, self.memory.gains)
+
+    @property
+    def least(self) -> int:
+        return min(self.policy.least, self.hard.most)
 
     @property
     def is_due(self) -> bool:
@@ -82,9 +98,9 @@ class Case:
     def enough(self, demand: float) -> int:
         """The least number of instances, within the bounds, of whose capacity the demand is no more than the target."""
         if not self.memory.slots:
-            return self.policy.least
+            return self.least
         wanted = math.ceil(demand / (self.policy.target * self.memory.slots))
-        return max(self.policy.least, min(self.policy.most, wanted))
+        return max(self.least, min(self.bound.most, wanted))
 
     @cached_property
     def peak(self) -> float:

@@ -124,7 +124,8 @@ class Controller:
     def _lead(self, seen: Seen) -> ScalingState:
         now = seen.observation
         starting = self._acting.starting(now.instances)
-        now = replace(now, starting=starting if self._is_whole(seen) else None)
+        room = self._acting.room(now.instances, starting or 0)
+        now = replace(now, starting=starting if self._is_whole(seen) else None, room=room)
         self._remember(now)
         decision = self._acting.aim(self._decision(now, seen.asked))
         if now.starting is not None:

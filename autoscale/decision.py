@@ -1,21 +1,23 @@
 """How many workers the farm should have: a pure function of what was observed, with its memory passed in and out.
 
 It grows in one jump to where the demand is `target` of capacity: where the average of an interval is above `scale_up`,
-and at once where, with all that are starting, hardly a slot is free. It shrinks by one at a time, by draining, and only
-where a whole stabilisation window was below `scale_down`. What is missing is never taken for calm: the farm stays as it
-is then, and the window begins anew.
+and at once where, with all that are starting, hardly a slot is free. It never grows beyond what its machines carry, and
+what a growth did not pay for is drained again (`gains.py`). It shrinks by one at a time, by draining, and only where a
+whole stabilisation window was below `scale_down`. What is missing is never taken for calm: the farm stays as it is
+then, and the window begins anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
+from autoscale.bounds import Bound
 from autoscale.case import Case
 from autoscale.memory import Memory
 from autoscale.observation import Observation
 from autoscale.policy import Policy
+from autoscale.reason import Reason
 
 __all__ = ["Decision", "Memory", "Policy", "Reason", "decide"]
 
@@ -23,33 +25,13 @@ HARDLY_FREE = 0.95
 """Share of the slots above which the fast lane does not wait for the interval's end."""
 
 
-class Reason(StrEnum):
-    """Why a decision is what it is."""
-
-    STEADY = "steady"
-    BETWEEN = "between_intervals"
-    SCALE_UP = "scale_up"
-    BURST = "burst"
-    FORECAST = "forecast"
-    BELOW_MIN = "below_min"
-    ABOVE_MAX = "above_max"
-    AT_MAX = "at_max"
-    SCALE_DOWN = "scale_down"
-    STABILISING = "stabilising"
-    CONSOLIDATION_REFUSED = "consolidation_refused"
-    SCALING_IN_PROGRESS = "scaling_in_progress"
-    INSUFFICIENT_DATA = "insufficient_data"
-    DISABLED = "disabled"
-    ASKED = "asked"
-    OVERDUE = "overdue"
-
-
 @dataclass(frozen=True, slots=True)
 class Decision:
     """How many instances there should be; `victims` are the nodes to drain, for fewer.
 
     `current` are those that serve and those that are about to. `utilisation` is the demand's share of capacity over the
-    interval, above 1 where something waits. The rest is what it was made of.
+    interval, above 1 where something waits. `bound` is the tightest of the size's bounds; the rest is what the decision
+    was made of.
     """
 
     at: float
@@ -61,6 +43,7 @@ class Decision:
     demand: float = 0.0
     oldest_s: float = 0.0
     floor: int = 0
+    bound: Bound | None = None
 
 
 def decide(
@@ -72,6 +55,8 @@ def decide(
     are so many: it is granted within the bounds, unless data are missing.
     """
     memory = memory.of(policy, seen)
+    if asked is not None:
+        memory = memory.hearing(asked)
     case = Case(policy, memory, seen, floor, asked)
     desired, reason = next(verdict for rule in _RULES if (verdict := rule(case)))
     decision = Decision(
@@ -84,6 +69,7 @@ def decide(
         demand=case.mean.demand,
         oldest_s=seen.oldest_s,
         floor=floor,
+        bound=case.bound,
     )
     is_unrest = desired > case.current or reason is Reason.INSUFFICIENT_DATA
     return decision, memory.after(policy, decision.victims, is_due=case.is_due, is_unrest=is_unrest)
@@ -100,21 +86,30 @@ def _asked(case: Case) -> Verdict | None:
     """A person is heard before everything else, within the bounds; as many serve while others start."""
     if case.asked is None:
         return None
-    wanted = max(case.policy.least, min(case.policy.most, case.asked))
+    wanted = max(case.least, min(case.hard.most, case.asked))
     kept = min(len(case.serving), wanted)
     return max(wanted, kept + case.coming), Reason.ASKED
 
 
 def _bounds(case: Case) -> Verdict | None:
     """Repaired at once. What starts cannot be called off: for each one too many, one that serves goes."""
-    if case.current < case.policy.least:
-        return case.policy.least, Reason.BELOW_MIN
-    excess = len(case.serving) + (case.seen.starting or 0) - case.policy.most
-    return (case.current - min(excess, len(case.serving)), Reason.ABOVE_MAX) if excess > 0 else None
+    if case.current < case.least:
+        return case.least, Reason.BELOW_MIN
+    excess = len(case.serving) + (case.seen.starting or 0) - case.hard.most
+    reason = Reason.ABOVE_MAX if case.hard.reason is Reason.AT_MAX else case.hard.reason
+    return (case.current - min(excess, len(case.serving)), reason) if excess > 0 else None
 
 
 def _disabled(case: Case) -> Verdict | None:
     return None if case.policy.is_enabled else (case.current, Reason.DISABLED)
+
+
+def _no_gain(case: Case) -> Verdict | None:
+    """A growth that did not pay is taken back, to the size that did."""
+    gains = case.memory.gains
+    if gains.ceiling is None or case.current <= gains.ceiling:
+        return None
+    return max(case.least, gains.good), Reason.NO_GAIN
 
 
 def _burst(case: Case) -> Verdict | None:
@@ -125,7 +120,7 @@ def _burst(case: Case) -> Verdict | None:
 
 
 def _forecast(case: Case) -> Verdict | None:
-    wanted = min(case.floor, case.policy.most)
+    wanted = min(case.floor, case.bound.most)
     return (wanted, Reason.FORECAST) if wanted > case.current else None
 
 
@@ -150,15 +145,15 @@ def _overdue(case: Case) -> Verdict | None:
         return None
     if case.coming:
         return case.current, Reason.SCALING_IN_PROGRESS
-    if case.current >= case.policy.most:
-        return case.current, Reason.AT_MAX
+    if case.current >= case.bound.most:
+        return case.current, case.bound.reason
     return case.current + 1, Reason.OVERDUE
 
 
 def _calm(case: Case) -> Verdict | None:
     """One fewer, where a whole window says that it is not needed, and the rest would not be too busy without it."""
     policy, current = case.policy, case.current
-    if case.share(case.mean.demand, current) >= policy.scale_down or current <= policy.least:
+    if case.share(case.mean.demand, current) >= policy.scale_down or current <= case.least:
         return None
     if case.coming:
         return current, Reason.SCALING_IN_PROGRESS
@@ -181,7 +176,7 @@ def _grown(case: Case, demand: float, reason: Reason) -> Verdict | None:
     enough = case.enough(demand)
     if enough > case.current:
         return enough, reason
-    return (case.current, Reason.AT_MAX) if case.current >= case.policy.most else None
+    return (case.current, case.bound.reason) if case.current >= case.bound.most else None
 
 
 _RULES: Sequence[Callable[[Case], Verdict | None]] = (
@@ -189,6 +184,7 @@ _RULES: Sequence[Callable[[Case], Verdict | None]] = (
     _asked,
     _bounds,
     _disabled,
+    _no_gain,
     _burst,
     _forecast,
     _between,

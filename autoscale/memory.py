@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from autoscale.gains import Gains
 from autoscale.observation import Observation
 from autoscale.policy import Policy
 from autoscale.smoothing import Sample, averaged, kept
@@ -17,7 +18,8 @@ class Memory:
 
     `peaks` are the averages of the latest intervals, of a whole stabilisation window; `unrest_at` is when the farm last
     grew or data were missing; `serving` are the nodes that took work; `missing` those that vanished without a drain,
-    and when: they come back, are replaced, or are given up in time. `slots` are those of one instance.
+    and when: they come back, are replaced, or are given up in time. `slots` are those of one instance. `gains` are what
+    sizes have brought.
     """
 
     samples: tuple[Sample, ...] = ()
@@ -27,11 +29,12 @@ class Memory:
     serving: frozenset[str] = frozenset()
     missing: tuple[tuple[str, float], ...] = ()
     slots: float = 0.0
+    gains: Gains = field(default_factory=Gains)
 
     def of(self, policy: Policy, seen: Observation) -> Memory:
         """With what is seen next; where too much time has passed since, or none, all before it is forgotten."""
         if self.samples and not 0 < seen.at - self.samples[-1].at <= policy.stale_s:
-            return Memory(slots=self.slots).of(policy, seen)
+            return Memory(slots=self.slots, gains=self.gains).of(policy, seen)
         serving = seen.serving
         slots = sum(instance.slots for instance in serving)
         demand = sum(instance.busy for instance in serving) + seen.delivered + seen.ready
@@ -46,7 +49,13 @@ class Memory:
             serving=frozenset(instance.node for instance in serving),
             missing=(*awaited, *((node, seen.at) for node in vanished)),
             slots=slots / len(serving) if serving else self.slots,
+            gains=self.gains.of(seen, policy.interval_s, policy.scale_up),
         )
+
+    def hearing(self, asked: int) -> Memory:
+        """The same for somebody who asks for so many: a ceiling below that is tried anew."""
+        ceiling = self.gains.ceiling
+        return self if ceiling is None or asked <= ceiling else replace(self, gains=self.gains.without_ceiling())
 
     def after(self, policy: Policy, victims: Iterable[str], *, is_due: bool, is_unrest: bool) -> Memory:
         """The same after a decision: whom it lets go is not missed; its interval counts, and what is no calm."""

@@ -8,13 +8,31 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A live worker: one whose heartbeat is fresh. `busy` are the steps that it holds leases on, by the ledger."""
+    """A live worker: one whose heartbeat is fresh. `busy` are the steps that it holds leases on, by the ledger.
+
+    `tokens` are those that it has generated so far. `machine` and `model` are told apart from others. `threads` it has
+    while nobody takes its cores; of memory it holds `memory_bytes`, and under a full load `memory_most_bytes`.
+    """
 
     node: str
     slots: int
     busy: int
     started_at: float
     is_draining: bool = False
+    tokens: int = 0
+    machine: str = ""
+    model: str = ""
+    threads: int = 1
+    memory_bytes: int = 0
+    memory_most_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many instances the machines carry at most, and what the bound is, in numbers: `2 of 2 cores`."""
+
+    most: int
+    bound: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +41,8 @@ class Observation:
 
     `starting`: instances that were asked for and have not announced themselves; None where that, or more, is unknown.
     `ready`: messages that wait, over all queues and priorities. `delivered`: messages that workers have taken and not
-    begun. `oldest_s`: how long the oldest of the waiting has waited. `arrived`: jobs accepted so far, a count that only
-    grows.
+    begun. `oldest_s`: how long the oldest of the waiting has waited. `arrived` jobs were accepted so far, and `steps`
+    have ended; both only grow. `room`: None where nothing is known of the machines.
     """
 
     at: float
@@ -34,6 +52,8 @@ class Observation:
     delivered: int
     oldest_s: float
     arrived: int
+    steps: int = 0
+    room: Room | None = None
 
     @property
     def serving(self) -> Sequence[Instance]:

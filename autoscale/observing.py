@@ -45,7 +45,7 @@ class Observer:
         records = self._registry.live()
         lanes = [*_LANES, *(keys.direct_lane(record.node) for record in records)]
         with broker_faults():
-            at, arrived, taken, asked, oldest, ready, held = self._load(
+            at, arrived, ended, taken, asked, oldest, ready, held = self._load(
                 keys=[
                     keys.LEASES,
                     keys.COUNTS,
@@ -65,6 +65,7 @@ class Observer:
             delivered=max(0, taken - sum(busy.values())),
             oldest_s=max(0.0, float(at) - float(oldest)) if oldest else 0.0,
             arrived=int(arrived),
+            steps=ended,
         )
         strangers = sorted(busy.keys() - {record.node for record in records})
         return Seen(observation, strangers, int(asked) if asked else None)
@@ -84,6 +85,12 @@ def _instances(records: Sequence[WorkerRecord], busy: dict[str, int]) -> Sequenc
             busy=busy.get(record.node, 0),
             started_at=record.started_at,
             is_draining=record.draining,
+            tokens=record.tokens,
+            machine=record.machine,
+            model=record.model_id,
+            threads=record.threads,
+            memory_bytes=record.memory_bytes,
+            memory_most_bytes=record.memory_most_bytes,
         )
         for record in records
     ]

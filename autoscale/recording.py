@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoscale import bounds
 from autoscale.decision import Decision, Policy, Reason
 from autoscale.observation import Observation
 from autoscale.predictor import Forecast
@@ -71,6 +72,8 @@ class Recorder:
             oldest_s=seen.oldest_s,
             arrived=seen.arrived,
             floor=floor,
+            most=decision.bound.most if decision.bound else 0,
+            bound=decision.bound.told if decision.bound else "",
             error=error,
         )
 
@@ -80,8 +83,8 @@ class Recorder:
             at=seen.at,
             actuator=self._actuator,
             is_enabled=self._policy.is_enabled,
-            least=self._policy.least,
-            most=self._policy.most,
+            least=min(self._policy.least, bounds.hard(self._policy, seen.room).most),
+            most=bounds.hard(self._policy, seen.room).most,
             desired=decision.desired,
             serving=len(seen.serving),
             starting=seen.starting or 0,
@@ -89,6 +92,7 @@ class Recorder:
             reason=reason,
             utilisation=decision.utilisation,
             fault=fault,
+            bound=decision.bound.told if decision.bound else "",
         )
 
 
@@ -106,6 +110,9 @@ def _gauge(decision: Decision, seen: Observation) -> None:
     }
     for state, count in states.items():
         telemetry.SCALING_INSTANCES.labels(state).set(count)
+    if decision.bound:
+        telemetry.SCALING_MOST.clear()
+        telemetry.SCALING_MOST.labels(decision.bound.reason.value).set(decision.bound.most)
     steps = {"busy": sum(one.busy for one in seen.instances), "delivered": seen.delivered, "ready": seen.ready}
     for state, count in steps.items():
         telemetry.SCALING_DEMAND.labels(state).set(count)

@@ -24,7 +24,7 @@ from bench.contenders.errand import MEMBRANE, Errand
 from bench.crowd import Measured
 from bench.engine import SHAPES, VOCABULARY
 from bench.machine import described
-from workers import cores
+from echo_tasks import machine
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def _rows(path: Path, options: argparse.Namespace, running: ExitStack) -> list[R
     farm = running.enter_context(site.farm(path.parent, settings))
     engine = Apart(Echo, Load(path, options.dtype, options.clients))
     running.callback(engine.close)
-    processes = cores.usable()
+    processes = machine.cores()
     celery = running.enter_context(_celery(farm.broker_url, path, options.dtype, processes))
 
     def through_http(number: int) -> int:

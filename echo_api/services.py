@@ -75,12 +75,23 @@ class Service(BaseModel):
     total_count: int
 
 
+class Scaling(BaseModel):
+    """How many workers there are to be, and why not more."""
+
+    desired: int
+    least: int
+    most: int = Field(description="by what is allowed and what the machines carry")
+    reason: str = Field(description="the latest decision's")
+    bound: str = Field(description="the tightest bound of their number, in numbers")
+
+
 class Services(BaseModel):
     """All services by name, and by what the farm sends steps to workers and follows its load."""
 
     services: dict[str, Service]
     load_balancing_strategy: str
     auto_scaling_enabled: bool
+    scaling: Scaling | None = Field(description="what the leading controller says; null without one")
 
 
 class ServiceInstances(Service):
@@ -101,11 +112,12 @@ class Draining(BaseModel):
 @api.get("", responses={"200": Services, **_UNAVAILABLE})
 def listed() -> Any:
     """List the services with their instances."""
-    settings = farm().settings
+    settings, state = farm().settings, farm().scaling.state()
     return Services(
         services={SERVICE: _service(farm().registry.live())},
         load_balancing_strategy=settings.lb_strategy,
         auto_scaling_enabled=settings.auto_scaling_enabled,
+        scaling=Scaling(**state.model_dump(include={*Scaling.model_fields})) if state else None,
     ).model_dump(mode="json")
 
 

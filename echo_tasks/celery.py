@@ -6,6 +6,7 @@ import gc
 import logging
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from celery import Celery, signals
@@ -46,8 +47,12 @@ def _log_in_our_form_from_the_start(**_: Any) -> None:
 
 
 @signals.celeryd_init.connect  # type: ignore[untyped-decorator]
-def _begin_worker(sender: str, instance: Any, **_: Any) -> None:
-    """Have a worker's log name it; where its lines are for machines, nothing else comes out of it."""
+def _begin_worker(sender: str, instance: Any, options: Mapping[str, Any], **_: Any) -> None:
+    """Have a worker's log name it; where its lines are for machines, nothing else comes out of it.
+
+    Its slots are its own to choose (`chooses_slots`) where neither a setting nor the command line says how many.
+    """
+    instance.chooses_slots = not (current().echo_slots or options.get("concurrency") or options.get("autoscale"))
     gc.disable()  # a third of the time of importing torch would go into collections; the boot step enables it again
     logs.add_fields(lambda: {"worker": sender})
     if current().log_format == "json":

@@ -65,7 +65,7 @@ task_routes = {keys.task(step): {"queue": keys.queue(step), "routing_key": keys.
 # A message is acknowledged when its step is in the ledger; a worker holds one message a slot and no more.
 task_acks_late = True
 worker_prefetch_multiplier = 1
-worker_concurrency = _settings.echo_slots
+worker_concurrency = _settings.echo_slots  # unset: the worker finds out how many (workers/runtime.py)
 # One process, one model: task threads tokenise, submit to the engine, and wait. Only a worker resolves the name.
 worker_pool = "workers.pool:TaskPool"
 worker_autoscaler = "workers.autoscaler:Autoscaler"  # for --autoscale=MAX,MIN

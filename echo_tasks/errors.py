@@ -41,6 +41,7 @@ import sys
 from typing import ClassVar, NoReturn
 
 EX_CONFIG = 78
+EX_TEMPFAIL = 75
 """Exit status of a process that cannot start as it is configured (sysexits.h)."""
 
 
@@ -74,6 +75,10 @@ class CheckpointError(EchoError):
         super().__init__(f"model {path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class NoRoom(EchoError):
+    """A model would fit into this machine's memory, if others had not taken so much of it."""
 
 
 class BrokerUnavailable(EchoError):

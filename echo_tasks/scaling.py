@@ -94,4 +94,5 @@ class Scaling:
                 raise ControllerAway
             case "nobody":
                 raise ScalingRefused("nothing starts or drains workers here: SCALE_ACTUATOR is none", is_bound=False)
-        raise ScalingRefused(f"there are to be at {verdict} {numbers[0]} workers", is_bound=True)
+        why = f" ({numbers[1]})" if numbers[1:] and numbers[1] else ""
+        raise ScalingRefused(f"there are to be at {verdict} {numbers[0]} workers{why}", is_bound=True)

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from echo_tasks import connections, keys, logs, settings
 from echo_tasks.errors import BrokerUnavailable
 from echo_tasks.registry import Registry
-from workers.occupancy import Bounds, Occupancy, grown, shrunk
+from workers.occupancy import Bounds, Occupancy, grown, shrunk, within
 
 LOOK_S = 1.0
 
@@ -49,6 +49,9 @@ class Autoscaler(autoscale.Autoscaler):  # type: ignore[misc]
         self._settings = settings.current()
         self._redis = connections.impatient(self._settings.broker)
         self._occupancy = Occupancy(keepalive)
+        self._kept_to = max_concurrency
+        target_ms = self._settings.echo_tpot_ms
+        self._target_s = None if target_ms is None else target_ms / 1000
 
     def maybe_scale(self, req: Any = None) -> None:
         """Look, unless it is a message that calls: what it changes shows at the next look."""
@@ -72,6 +75,11 @@ class Autoscaler(autoscale.Autoscaler):  # type: ignore[misc]
         """What `inspect stats` tells."""
         return {**super().info(), "occupancy": round(self._occupancy.latest / self.processes, 3)}
 
+    @property
+    def capacity(self) -> int:
+        """The slots that there are as soon as they are wanted."""
+        return min(self.max_concurrency, self._kept_to)
+
     def _wanted(self) -> int:
         bounds = Bounds(
             self.min_concurrency,
@@ -80,6 +88,10 @@ class Autoscaler(autoscale.Autoscaler):  # type: ignore[misc]
             self._settings.scale_down_threshold,
         )
         slots, busy = self.processes, self._occupancy.latest
+        bounds = within(bounds, busy, self.worker.token_s(), self._target_s)
+        self._kept_to = bounds.most
+        if slots > bounds.most:
+            return bounds.most
         if slots < bounds.most and busy >= bounds.scale_up * slots:
             return grown(slots, busy, self._waiting(), bounds)
         return shrunk(slots, self._occupancy, bounds)
@@ -126,7 +138,7 @@ def capacity(worker: Any) -> int:
     Not those that it has at the moment: the farm would count a worker that let idle ones go for a smaller one, and
     start others for what this one takes within a second.
     """
-    return int(worker.autoscaler.max_concurrency if worker.autoscaler else worker.pool.num_processes)
+    return int(worker.autoscaler.capacity if worker.autoscaler else worker.pool.num_processes)
 
 
 def fetch_for_slots(worker: Any) -> None:

@@ -26,6 +26,9 @@ from workers.tuned import Tuned
 PREFILL_TOKENS = 32
 """Tokens of prompts that are fed in a step while others generate, beside one for each sequence that runs."""
 
+LATEST_SHARE = 0.05
+"""What the latest step counts for in the mean of how long they take."""
+
 _NONE: Mapping[str, Tuned] = {}
 
 log = logs.get(__name__)
@@ -63,6 +66,8 @@ class Engine:
         self._stopping = False
         self.generated = 0
         """Tokens so far."""
+        self.token_s = 0.0
+        """Seconds that each token of a step takes, of late; 0 before the first."""
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -174,6 +179,8 @@ class Engine:
         for sequence, choice in zip(ready, choices, strict=True):
             self._accept(sequence, choice)
         self._model.watch.lap("overhead")
+        took_s = sum(self._model.watch.seconds.values())
+        self.token_s += (LATEST_SHARE if self.token_s else 1.0) * (took_s - self.token_s)
         metering.step(len(fed), prefilled, self._model.watch)
         if tracing.is_on():
             spans.step([sequence.request for sequence, _ in fed], prefilled, self._model.watch)

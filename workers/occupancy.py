@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 
@@ -72,6 +72,16 @@ def shrunk(slots: int, occupancy: Occupancy, bounds: Bounds) -> int:
         return slots
     wanted = math.ceil(occupancy.peak / bounds.scale_up)
     return min(slots, max(bounds.least, slots - max(1, slots // 4), wanted))
+
+
+def within(bounds: Bounds, busy: float, token_s: float, target_s: float | None) -> Bounds:
+    """The bounds with as many slots at most as keep to the target, by what a token takes with so many busy.
+
+    A step takes longer with each row, though by less than its share: so the way there is one of several looks.
+    """
+    if target_s is None or token_s <= 0 or busy < 1:
+        return bounds
+    return replace(bounds, most=max(bounds.least, min(bounds.most, int(busy * target_s / token_s))))
 
 
 def _mean(one: tuple[float, float], other: tuple[float, float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import redis
 from celery import bootsteps, signals
 from celery.worker import state
+from celery.worker.autoscale import WorkerComponent
 from celery.worker.components import Pool
 
 from cache.assembly import MIB, Assembly
@@ -19,7 +21,7 @@ from echo_tasks import __version__, connections, guard, logs, router, settings, 
 from echo_tasks.answers import Answers
 from echo_tasks.backlog import BacklogBounds
 from echo_tasks.dispatch import Dispatcher
-from echo_tasks.errors import CheckpointError, SettingsError, exit_misconfigured
+from echo_tasks.errors import EX_TEMPFAIL, CheckpointError, NoRoom, SettingsError, exit_misconfigured
 from echo_tasks.events import Events
 from echo_tasks.leases import StepLedger
 from echo_tasks.ledger import Ledger
@@ -47,6 +49,9 @@ from workers.streams import StreamWriter
 from workers.vitals import Pace, Vitals
 
 EX_SOFTWARE = 70
+
+LEAST_SLOTS = 8
+"""That a worker without a load has, of those that it may have: it prefetches no more than it has."""
 
 ANSWERS_BYTES = 8 * MIB
 """Of a worker's own memory for answers: the API looks most of them up."""
@@ -76,9 +81,13 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         self._check_schema()
         try:
             self._endpoint = Endpoint(self._settings)
-            self._model = model.load(self._settings, _slots(worker))
+            self._model = model.load(self._settings, None if worker.chooses_slots else _slots(worker))
         except (CheckpointError, SettingsError) as error:
             exit_misconfigured(error)
+        except NoRoom as error:
+            print(f"echo: {error}", file=sys.stderr)
+            raise SystemExit(EX_TEMPFAIL) from error
+        _have_slots(worker, self._model.rwkv.slots.count)
         _consume_own_queue(worker)
 
     def _check_schema(self) -> None:
@@ -101,6 +110,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             prefixes=prefixes,
             tuned=loaded.tuned,
         )
+        worker.token_s = lambda: engine.token_s
         writer = StreamWriter(Events(patient))
         answers = self._answers(assembly) if self._settings.enable_caching else None
         ledger = self._ledger(patient)
@@ -114,6 +124,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             lambda: engine.generated,
             lambda: self._capacity(worker),
             lambda: refusals.count,
+            growth_bytes=loaded.rwkv.slots.bytes + self._settings.echo_states_mb * MIB + ANSWERS_BYTES,
             metrics_address=self._endpoint.address,
         )
         heartbeat = Heartbeat(Registry(impatient, self._settings.liveness), worker.hostname, vitals, Draining(worker))
@@ -233,7 +244,8 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         return min(autoscaler.capacity(worker), self._model.rwkv.slots.count)
 
     def _announce(self, worker: Any) -> None:
-        shape, dtype, device = self._model.rwkv.shape, self._settings.echo_dtype, self._model.rwkv.device.type
+        shape, device = self._model.rwkv.shape, self._model.rwkv.device.type
+        dtype = str(self._model.rwkv.dtype).removeprefix("torch.")
         MODEL_INFO.labels(self._model.name, self._model.model_id, dtype, device, __version__).set(1)
         ENGINE_SLOTS.set_function(lambda: self._capacity(worker))
         log.info(
@@ -245,6 +257,12 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
             vocabulary=shape.vocabulary,
             dtype=dtype,
         )
+        for choice in self._model.choices:
+            tell = log.warning if choice.is_less else log.info
+            tell("chosen", setting=choice.setting, value=choice.value, reason=choice.reason)
+
+
+WorkerComponent.requires = (Pool, Runtime)  # it looks whether there is to be an autoscaler, which the model decides
 
 
 def _consume_own_queue(worker: Any) -> None:
@@ -253,6 +271,18 @@ def _consume_own_queue(worker: Any) -> None:
     exchange = queue.exchange
     worker.app.amqp.queues.select_add(queue)
     queue.exchange = exchange  # Celery has given it the default one, at which every node would leave a binding
+
+
+def _have_slots(worker: Any, most: int) -> None:
+    """Have the worker run so many steps at most: moved with the load where nobody said how many."""
+    if worker.chooses_slots:
+        worker.autoscale = [most, min(LEAST_SLOTS, most)]
+        worker.max_concurrency, worker.min_concurrency = worker.autoscale
+    elif worker.autoscale:
+        worker.max_concurrency = min(worker.max_concurrency, most)
+        worker.min_concurrency = min(worker.min_concurrency, most)
+    else:
+        worker.concurrency = worker.min_concurrency = min(worker.concurrency, most)
 
 
 def _slots(worker: Any) -> int:

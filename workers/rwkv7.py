@@ -56,6 +56,7 @@ class RWKV7:
         self.dtype = dtype
         self.device = torch.device(device)
         self.max_tokens = max_tokens
+        self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
         self.slots = Slots(self.shape, slots, dtype, device)
         self.watch = Stopwatch()
         self._on_cpu = kernels == "fused" and self.device.type == "cpu"

@@ -52,6 +52,11 @@ class Slots:
         """Have the slot free again."""
         self._free.append(slot)
 
+    @staticmethod
+    def bytes_of_one(shape: Shape, dtype: torch.dtype) -> int:
+        """What the state of one sequence takes."""
+        return shape.layers * shape.width * (2 * dtype.itemsize + 4 * HEAD_SIZE)
+
     @property
     def bytes(self) -> int:
         """What all the slots take."""

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from celery.worker import state
 
-from echo_tasks import __version__, versions
+from echo_tasks import __version__, machine, versions
 from echo_tasks.messages import StepOutput, WorkerRecord
 from workers.model import Model
 
@@ -65,10 +65,11 @@ class Vitals:
         slots: Callable[[], int],
         refused: Callable[[], int],
         *,
+        growth_bytes: int,
         metrics_address: str,
     ) -> None:
         """`tokens` tells how many have been generated so far, `slots` how many steps the worker may have, `refused` how
-        many it has left to newer ones.
+        many it has left to newer ones. `growth_bytes` it may come to hold beside what it holds now.
         """
         self._worker = worker
         self._pace = pace
@@ -77,6 +78,7 @@ class Vitals:
         self._refused = refused
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first call begins to measure
+        self._memory_most = self._process.memory_info().rss + growth_bytes
         self._started_at = time.monotonic()
         self._record = WorkerRecord(
             node=worker.hostname,
@@ -92,6 +94,9 @@ class Vitals:
             started_at=0.0,
             initial_states=sorted(model.tuned),
             metrics_address=metrics_address,
+            threads=model.rwkv.threads,
+            machine=machine.identity(),
+            choices=[str(choice) for choice in model.choices],
         )
 
     @property
@@ -105,8 +110,11 @@ class Vitals:
         running = len(state.active_requests)
         with self._process.oneshot():
             cpu, memory = round(self._process.cpu_percent() / 100, 3), self._process.memory_info().rss
+        self._memory_most = max(self._memory_most, memory)
         told = {
             "slots": self._slots(),
+            "tokens": self._tokens(),
+            "memory_most_bytes": self._memory_most,
             "busy": running,
             "waiting": max(0, len(state.reserved_requests) - running),
             "tokens_per_s": round(self._pace.tokens_per_s, 2),

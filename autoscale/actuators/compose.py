@@ -9,7 +9,7 @@ from typing import Any
 
 from docker.errors import NotFound
 
-from autoscale.actuators import host
+from autoscale.actuators import Actuator, host
 from autoscale.actuators.attempts import each
 from autoscale.actuators.copies import NUMBER, Copy, like
 from autoscale.actuators.docker_engine import DockerEngine
@@ -44,7 +44,7 @@ class Container:
         return self.name.endswith(LEAVING)
 
 
-class Compose:
+class Compose(Actuator):
     """Starts copies of the service's containers, and removes those whose workers have drained.
 
     A container that is to go is renamed, and loses its restart policy, before its worker is told: so the worker ends

@@ -62,7 +62,7 @@ class Pod:
         return self.told_at is not None and (not self.is_running or self.restarts > self.told_at)
 
 
-class Kubernetes:
+class Kubernetes(Actuator):
     """Changes the number of a Deployment's pods, and lowers it only by pods whose workers have drained.
 
     A pod that is to go is marked, and cheap to delete, before its worker is told. Once that has ended, in its own time

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoscale.actuators import Actuator
 from autoscale.observation import Instance
 from echo_tasks.settings import Settings
 
 
-class Nobody:
+class Nobody(Actuator):
     """An actuator that never acts."""
 
     def starting(self, live: Sequence[Instance]) -> int:

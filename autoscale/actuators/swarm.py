@@ -10,7 +10,7 @@ from typing import Any
 from docker.errors import create_api_error_from_http_exception
 from requests.exceptions import HTTPError
 
-from autoscale.actuators import host
+from autoscale.actuators import Actuator, host
 from autoscale.actuators.attempts import each
 from autoscale.actuators.docker_engine import DockerEngine
 from autoscale.observation import Instance
@@ -45,7 +45,7 @@ class Wanted:
     leaving: frozenset[str]
 
 
-class Swarm:
+class Swarm(Actuator):
     """Changes the service's number of replicas, and lowers it only by tasks that have ended.
 
     Swarm cannot be told which tasks to stop. But a task whose worker has drained and ended with status 0 stays

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.contenders import Load
 from bench.gguf import write
-from workers import cores
+from echo_tasks import machine
 
 _PROMPT_TOKENS = 16
 
@@ -36,7 +36,7 @@ class Llama:
         parameters.n_ctx = parameters.n_batch = 4096
         parameters.n_ubatch = 512
         parameters.n_seq_max = load.rows
-        parameters.n_threads = parameters.n_threads_batch = cores.usable()
+        parameters.n_threads = parameters.n_threads_batch = machine.cores()
         self._context = self._c.llama_init_from_model(model, parameters)
         if not self._context:
             raise RuntimeError("llama.cpp makes no context")

@@ -15,9 +15,10 @@ Ints = npt.NDArray[np.int64]
 NONE, STARTING, SERVING, DRAINING = range(4)
 """What a worker's place holds."""
 
-ARRIVED, BEGUN, SENT_BACK, BACK, TAKEN_AGAIN, TAKINGS, KILLED, DONE = range(8)
+ARRIVED, BEGUN, SENT_BACK, BACK, TAKEN_AGAIN, TAKINGS, KILLED, DONE, BUSY = range(9)
 """`counts`: jobs that came; of those, that were taken in their turn; jobs that killed workers held, that of those are
-in the queue again, and that were taken again; takings; workers that were killed with jobs; jobs that ended."""
+in the queue again, and that were taken again; takings; workers that were killed with jobs; jobs that ended; workers
+that have jobs."""
 
 NOW, WAITING_S, RUNNING_S, WORKER_S, SLOT_S = range(5)
 """`sums`: the time, and integrals over it: of jobs that wait and that run, of workers, of slots that take jobs."""
@@ -28,7 +29,8 @@ class State(NamedTuple):
 
     A worker shares its speed among its jobs alike, so it is enough to know how many tokens each of its rows has got
     (`progress`, as of `since`), and at what progress each job ends (`ends`). `back` is a ring of jobs whose workers
-    were killed, by the time at which the queue has them again.
+    were killed, by the time at which the queue has them again. `done` are a worker's tokens so far, as of `since`;
+    `speeds` is the share of its speed that each has while so many workers are busy, `(W + 1,)`.
     """
 
     arrives: Floats
@@ -45,6 +47,7 @@ class State(NamedTuple):
     since: Floats
     next_end: Floats
     taken: Ints
+    done: Floats
     jobs: Ints
     ends: Floats
 
@@ -53,11 +56,16 @@ class State(NamedTuple):
     counts: Ints
     sums: Floats
     tokens_per_s: Floats
+    speeds: Floats
     redelivery_s: float
 
 
-def fresh(arrives: Floats, work: Floats, places: int, tokens_per_s: Floats, redelivery_s: float) -> State:
-    """A farm without workers, at second 0; `tokens_per_s` are those of one row, by rows, from 0 to all slots."""
+def fresh(arrives: Floats, work: Floats, speeds: Floats, tokens_per_s: Floats, redelivery_s: float) -> State:
+    """A farm without workers, at second 0; `tokens_per_s` are those of one row, by rows, from 0 to all slots.
+
+    `speeds` has a number for each place of a worker, and one more.
+    """
+    places = len(speeds) - 1
     count, slots = len(arrives), len(tokens_per_s) - 1
     return State(
         arrives,
@@ -73,13 +81,15 @@ def fresh(arrives: Floats, work: Floats, places: int, tokens_per_s: Floats, rede
         since=np.zeros(places),
         next_end=np.full(places, np.inf),
         taken=np.zeros(places, np.int64),
+        done=np.zeros(places),
         jobs=np.full((places, slots), -1),
         ends=np.full((places, slots), np.inf),
         back=np.zeros(count + 1, np.int64),
         back_at=np.full(count + 1, np.inf),
-        counts=np.zeros(8, np.int64),
+        counts=np.zeros(9, np.int64),
         sums=np.zeros(5),
         tokens_per_s=tokens_per_s,
+        speeds=speeds,
         redelivery_s=redelivery_s,
     )
 
@@ -161,9 +171,8 @@ def _end(s: State, place: int, at: float) -> None:
     s.progress[place] = s.ends[place, slot]
     s.ended[s.jobs[place, slot]] = at
     s.jobs[place, slot], s.ends[place, slot] = -1, np.inf
-    s.rows[place] -= 1
     s.counts[DONE] += 1
-    _look_ahead(s, place)
+    _have_rows(s, place, s.rows[place] - 1, at)
     if s.rows[place] == 0 and s.phase[place] == DRAINING:
         _leave(s, place)
 
@@ -180,12 +189,13 @@ def _kill(s: State, place: int, at: float) -> None:
             s.back[ring], s.back_at[ring] = job, at + s.redelivery_s
             s.counts[SENT_BACK] += 1
     s.jobs[place], s.ends[place] = -1, np.inf
+    _have_rows(s, place, 0, at)
     _leave(s, place)
 
 
 @compiled
 def _leave(s: State, place: int) -> None:
-    s.phase[place], s.rows[place], s.progress[place] = NONE, 0, 0.0
+    s.phase[place], s.progress[place], s.done[place] = NONE, 0.0, 0.0
     s.ready[place] = s.stops[place] = s.next_end[place] = np.inf
 
 
@@ -219,16 +229,34 @@ def _begin(s: State, place: int, at: float, job: int) -> None:
     slot = np.argmin(s.jobs[place])
     s.jobs[place, slot], s.ends[place, slot] = job, s.progress[place] + s.work[job]
     s.began[job] = min(s.began[job], at)
-    s.rows[place] += 1
     s.counts[TAKINGS] += 1
     s.taken[place] = s.counts[TAKINGS]
-    _look_ahead(s, place)
+    _have_rows(s, place, s.rows[place] + 1, at)
+
+
+@compiled
+def _have_rows(s: State, place: int, rows: int, at: float) -> None:
+    """Have a worker with so many jobs from now on: another one that is busy is felt by all that share its machine."""
+    busy = s.counts[BUSY] + (rows > 0) - (s.rows[place] > 0)
+    if s.speeds[busy] != s.speeds[s.counts[BUSY]]:
+        for other in range(len(s.phase)):
+            _work(s, other, at)
+        s.rows[place], s.counts[BUSY] = rows, busy
+        for other in range(len(s.phase)):
+            _look_ahead(s, other)
+    else:
+        _work(s, place, at)
+        s.rows[place], s.counts[BUSY] = rows, busy
+        _look_ahead(s, place)
 
 
 @compiled
 def _work(s: State, place: int, at: float) -> None:
     """Bring what the worker's rows have got up to now."""
-    s.progress[place] += (at - s.since[place]) * s.tokens_per_s[s.rows[place]]
+    rows = s.rows[place]
+    got = (at - s.since[place]) * s.tokens_per_s[rows] * s.speeds[s.counts[BUSY]]
+    s.progress[place] += got
+    s.done[place] += got * rows
     s.since[place] = at
 
 
@@ -237,4 +265,13 @@ def _look_ahead(s: State, place: int) -> None:
     """When the worker's next job ends, if nothing else happens."""
     rows = s.rows[place]
     left = s.ends[place].min() - s.progress[place]
-    s.next_end[place] = s.since[place] + max(0.0, left) / s.tokens_per_s[rows] if rows > 0 else np.inf
+    speed = s.tokens_per_s[rows] * s.speeds[s.counts[BUSY]]
+    s.next_end[place] = s.since[place] + max(0.0, left) / speed if rows > 0 else np.inf
+
+
+@compiled
+def tokens(s: State, place: int) -> float:
+    """What a worker has made so far."""
+    rows = s.rows[place]
+    since = s.sums[NOW] - s.since[place]
+    return float(s.done[place] + since * s.tokens_per_s[rows] * s.speeds[s.counts[BUSY]] * rows)

@@ -32,10 +32,11 @@ class Farm:
 
     def __init__(self, load: Load, service: Service, workers: int, places: int = 32) -> None:
         self._service = service
-        self.state = events.fresh(load.at, load.work, places, service.tokens_per_s, service.redelivery_s)
+        self.state = events.fresh(
+            load.at, load.work, service.speeds(places), service.tokens_per_s, service.redelivery_s
+        )
         self._workers: dict[int, Worker] = {}
         self._ordered = 0
-        self._seen: dict[int, Instance] = {}
         self.start(workers, after_s=0.0)
 
     @property
@@ -85,6 +86,7 @@ class Farm:
             delivered=counts[events.SENT_BACK] - counts[events.BACK],
             oldest_s=self._oldest_s(counts),
             arrived=counts[events.ARRIVED],
+            steps=counts[events.DONE],
         )
 
     def _oldest_s(self, counts: Sequence[int]) -> float:
@@ -93,15 +95,12 @@ class Farm:
         return self.now - float(self.state.arrives[counts[events.BEGUN]])
 
     def _instance(self, place: int, phase: int) -> Instance:
-        """Kept while it stays what it is: there are many observations."""
-        worker, busy, is_draining = self._workers[place], int(self.state.rows[place]), phase == events.DRAINING
-        known = self._seen.get(place)
-        if (
-            known is None
-            or known.busy != busy
-            or known.is_draining != is_draining
-            or known.started_at != worker.ordered_at
-        ):
-            known = Instance(worker.node, self._service.slots, busy, worker.ordered_at, is_draining)
-            self._seen[place] = known
-        return known
+        worker = self._workers[place]
+        return Instance(
+            worker.node,
+            self._service.slots,
+            int(self.state.rows[place]),
+            worker.ordered_at,
+            is_draining=phase == events.DRAINING,
+            tokens=int(events.tokens(self.state, place)),
+        )

@@ -116,8 +116,8 @@ def status(settings: Settings) -> int:
     print(f"processes  {len(running) or 'none'} of the farm in {_mark(settings)}")
     for name, detail in checks.items():
         print(f"{name:<10} {detail}")
-    for line in scale.in_words(settings):
-        print(f"instances  {line}")
+    for heading, line in scale.in_words(settings):
+        print(f"{heading:<10} {line}")
     pids = {process.pid for process in running}
     for record in restarts.read(settings):
         if record.keeper_pid in pids:

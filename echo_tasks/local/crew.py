@@ -3,7 +3,8 @@
 Each is kept as a keeper keeps its one (`keep.py`), and gets a node's name of its own, `-n NAME1@%h`. How many are
 wanted is read from a file (`roster.py`): MIN_INSTANCES at first, and within the bounds always. A process that ends with
 status 0 has been drained: it is not started again, and one fewer is wanted, unless that was said when it was told to
-drain. The crew ends none for want of work.
+drain. Of one that memory did not suffice for, no other takes the place as long as this crew lives, unless it was the
+last. The crew ends none for want of work.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class Crew:
 
     def _begin(self) -> None:
         with self._despite_faults("it begins with as many as were wanted last"):
-            self._roster.begin()
+            least, fit = self._settings.min_instances, self._roster.begin()
+            if fit < least:
+                print(f"crew: {self._name}: MIN_INSTANCES={least}: this machine's cores carry {fit}", flush=True)
 
     def _turn(self, now: float) -> None:
         if not self._is_ending:
@@ -84,7 +87,7 @@ class Crew:
                 self._settings,
                 by="crew",
                 prefix=f"[{number}] ".encode(),
-                may_leave=True,
+                is_one_of_many=True,
             )
 
     def _missing(self) -> int:
@@ -95,7 +98,7 @@ class Crew:
             wanted = None
         leaving = wanted.leaving if wanted else ()
         stay = sum(self._roster.node(number) not in leaving for number in self._members)
-        return max(0, (wanted.count if wanted else self._settings.min_instances) - stay)
+        return max(0, (wanted.count if wanted else self._roster.least) - stay)
 
     def _see_to(self, number: int, member: Kept, end: End, now: float) -> None:
         """A member is no more."""
@@ -107,14 +110,21 @@ class Crew:
                 self._roster.strike_off(self._roster.node(number))
             with self._despite_faults("it is still among the restarts"):
                 restarts.forget(member.name, self._settings)
+        elif end.why is Why.NO_ROOM:
+            self._rest(member, now)
+            with self._despite_faults("as many as before are wanted"):
+                self._roster.fill(len(self._members))
         elif end.why is Why.HOPELESS and any(other.is_well for other in self._members.values()):
-            member.say(f"is given up; none takes its place for {self._rest_s:g} s")
-            self._grows_from = now + self._rest_s
+            self._rest(member, now)
             with self._despite_faults("another one takes its place then"):
                 self._roster.change(-1)
         else:
             self._exit_status = end.exit_status
             self._pass_on(signal.SIGTERM)
+
+    def _rest(self, member: Kept, now: float) -> None:
+        member.say(f"is given up; none takes its place for {self._rest_s:g} s")
+        self._grows_from = now + self._rest_s
 
     @contextmanager
     def _despite_faults(self, consequence: str) -> Iterator[None]:

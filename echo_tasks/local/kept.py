@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import enum
 import math
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from echo_tasks.errors import EX_CONFIG
+from echo_tasks import machine
+from echo_tasks.errors import EX_CONFIG, EX_TEMPFAIL
 from echo_tasks.local import children, restarts, waiting
 from echo_tasks.local.backoff import Backoff
 from echo_tasks.local.output import Output
@@ -36,6 +38,8 @@ class Why(enum.Enum):
     """The next start would end the same."""
     HOPELESS = enum.auto()
     """It has died again and again without ever having been healthy."""
+    NO_ROOM = enum.auto()
+    """It has found too little memory, or the kernel has killed it for that: fewer others may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,8 @@ class End:
 class Kept:
     """Starts the command when that is due, passes signals on to it, and writes its restarts down under `name`.
 
-    `by` is who tells of it; `may_leave`: ending with status 0 is its own decision, and is respected. `door` is the
-    number of a listening socket of ours that it takes connections from.
+    `by` is who tells of it; `is_one_of_many`: ending with status 0 is its own decision, and is respected, and so is its
+    want of room. `door` is the number of a listening socket of ours that it takes connections from.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Kept:
         by: str,
         record: str = "",
         prefix: bytes = b"",
-        may_leave: bool = False,
+        is_one_of_many: bool = False,
         door: int | None = None,
     ) -> None:
         self.name = name
@@ -70,7 +74,8 @@ class Kept:
         self._settings = settings
         self._by = by
         self._prefix = prefix
-        self._may_leave = may_leave
+        self._is_one_of_many = is_one_of_many
+        self._killed_for_memory = 0
         self._door = door
         self._past = Backoff(settings.restart_pause_s)
         self._restarts = Restarts.of(record or name)
@@ -135,7 +140,7 @@ class Kept:
             self.say(f"cannot be started: {self._command[0]}: {error.strerror}")
             self._end = End(Why.MISCONFIGURED, _EX_NOT_FOUND)
             return
-        self._began = now
+        self._began, self._killed_for_memory = now, machine.killed_for_memory()
         self._output = Output(self._child.stdout, sys.stdout.buffer, self._prefix)  # type: ignore[arg-type]
 
     def _see_to(self, child: subprocess.Popen[bytes], now: float) -> None:
@@ -145,13 +150,17 @@ class Kept:
         if self._is_replaced and not self._was_told:
             return self._after_replacing(child, now)
         self._past = self._past.after(now - self._began)
-        if why := self._why_no_other(child.returncode):
+        is_for_memory = child.returncode == -signal.SIGKILL and machine.killed_for_memory() > self._killed_for_memory
+        reason = children.in_words(child.returncode) + (", since memory ran out" if is_for_memory else "")
+        if why := self._why_no_other(child.returncode, is_for_memory=is_for_memory):
             self._end = End(why, children.exit_status(child.returncode))
         if why is Why.HOPELESS:
-            self._give_up(child.returncode)
+            self._give_up(reason)
+        if why is Why.NO_ROOM:
+            self.say(f"has ended ({reason})")
         if why is None:
             self._starts_at = now + self._past.pause_s
-            self._announce_restart(children.in_words(child.returncode))
+            self._announce_restart(reason)
 
     def _after_replacing(self, child: subprocess.Popen[bytes], now: float) -> None:
         """The process has ended for its successor; or a successor has, before it could take over."""
@@ -177,20 +186,22 @@ class Kept:
         self._restarts = replace(self._restarts, replaced=self._restarts.replaced + 1)
         self._write_down()
 
-    def _why_no_other(self, returncode: int) -> Why | None:
+    def _why_no_other(self, returncode: int, *, is_for_memory: bool) -> Why | None:
         if self._was_told:
             return Why.TOLD
         if returncode == EX_CONFIG:
             return Why.MISCONFIGURED
-        if returncode == 0 and self._may_leave:
+        if self._is_one_of_many and returncode == 0:
             return Why.LEFT
+        if self._is_one_of_many and (is_for_memory or returncode == EX_TEMPFAIL):
+            return Why.NO_ROOM
         return Why.HOPELESS if self._past.is_hopeless else None
 
-    def _give_up(self, returncode: int) -> None:
+    def _give_up(self, reason: str) -> None:
         lines = self._output.last_lines() if self._output else []
         verdict = self.say(
             f"has ended {self._past.early_deaths} times without ever running for {self._past.longest_pause_s:g} s, "
-            f"at last with {children.in_words(returncode)}: it is not started any more. Its last lines:",
+            f"at last with {reason}: it is not started any more. Its last lines:",
             *(f"    {line}" for line in lines),
         )
         self._restarts = replace(self._restarts, verdict=verdict)

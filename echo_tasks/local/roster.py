@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from echo_tasks import machine
 from echo_tasks.settings import Settings
 
 WORKERS = "worker"
@@ -23,10 +24,14 @@ _PREDECESSOR_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How many members there are to be, besides those that are `leaving`: nodes that are drained, and still there."""
+    """How many members there are to be, besides those that are `leaving`: nodes that are drained, and still there.
+
+    `most` is how many the machine's memory has turned out to carry; 0: that is not known.
+    """
 
     count: int
     leaving: tuple[str, ...] = ()
+    most: int = 0
 
 
 class Roster:
@@ -34,7 +39,8 @@ class Roster:
 
     def __init__(self, name: str, settings: Settings) -> None:
         self._name = name
-        self._least, self._most = settings.min_instances, settings.max_instances
+        self._most = settings.max_instances
+        self.least = min(settings.min_instances, max(1, machine.cores() // (settings.echo_threads or 1)))
         self._host = socket.gethostname()  # as Celery's %h
         self._folder = settings.echo_var / "run"
         self._file = self._folder / f"{name}.wanted"
@@ -52,35 +58,43 @@ class Roster:
         """What is wanted; None when nobody has said so in a form that can be read."""
         try:
             found = json.loads(self._file.read_text())
-            return Wanted(int(found["count"]), tuple(map(str, found["leaving"])))
+            return Wanted(int(found["count"]), tuple(map(str, found["leaving"])), int(found.get("most", 0)))
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
-    def begin(self) -> None:
-        """Have the least that may be, and nobody leaving."""
+    def begin(self) -> int:
+        """Have the least that may be, and nobody leaving; how many that is."""
         with self._alone():
-            self._write(Wanted(self._least))
+            self._write(Wanted(self.least))
+        return self.least
+
+    def fill(self, count: int) -> None:
+        """Have no more than so many, one at least, from now on: there is no memory for more."""
+        with self._alone():
+            known = self.wanted() or Wanted(self.least)
+            most = max(1, count)
+            self._write(replace(known, count=min(known.count, most), most=most))
 
     def change(self, by: int) -> None:
         """Have so many more, or fewer."""
         with self._alone():
-            known = self.wanted() or Wanted(self._least)
+            known = self.wanted() or Wanted(self.least)
             self._write(replace(known, count=known.count + by))
 
     def release(self, node: str) -> None:
         """A member is drained: it is no longer one of those that are wanted."""
         with self._alone():
-            known = self.wanted() or Wanted(self._least)
+            known = self.wanted() or Wanted(self.least)
             if node not in known.leaving:
-                self._write(Wanted(known.count - 1, (*known.leaving, node)))
+                self._write(replace(known, count=known.count - 1, leaving=(*known.leaving, node)))
 
     def strike_off(self, node: str) -> None:
         """A member has left. If nobody had released it, it was its own decision, and one fewer is wanted."""
         with self._alone():
-            known = self.wanted() or Wanted(self._least)
+            known = self.wanted() or Wanted(self.least)
             is_known = node in known.leaving
             left = tuple(other for other in known.leaving if other != node)
-            self._write(Wanted(known.count - (0 if is_known else 1), left))
+            self._write(replace(known, count=known.count - (0 if is_known else 1), leaving=left))
 
     @contextmanager
     def manned(self) -> Iterator[bool]:
@@ -100,7 +114,8 @@ class Roster:
             return not _lock(lock)
 
     def _write(self, wanted: Wanted) -> None:
-        bounded = replace(wanted, count=min(max(wanted.count, self._least), self._most))
+        most = min(self._most, wanted.most or self._most)
+        bounded = replace(wanted, count=min(max(wanted.count, self.least), most))
         new = self._file.with_suffix(f".{os.getpid()}")
         new.write_text(json.dumps(asdict(bounded)))
         new.replace(self._file)

@@ -8,6 +8,7 @@ import time
 from echo_tasks import connections
 from echo_tasks.errors import BrokerUnavailable, ControllerAway, ScalingRefused
 from echo_tasks.messages import ScalingState
+from echo_tasks.registry import Registry
 from echo_tasks.scaling import Scaling
 from echo_tasks.settings import Settings
 
@@ -32,14 +33,15 @@ def to(settings: Settings, number: str) -> int:
     return 1
 
 
-def in_words(settings: Settings) -> list[str]:
-    """The workers as the leading controller sees them, in a line; none without one."""
+def in_words(settings: Settings) -> list[tuple[str, str]]:
+    """The workers as the leading controller sees them, if one leads, and what they have chosen; with headings."""
     with connections.impatient(settings.broker) as client:
         try:
-            state = Scaling(client).state()
+            state, workers = Scaling(client).state(), Registry(client).live()
         except BrokerUnavailable:
             return []
-    return [_told(state)] if state else []
+    choices = dict.fromkeys(choice for worker in workers for choice in worker.choices)
+    return [*([("instances", _told(state))] if state else []), *(("chosen", choice) for choice in choices)]
 
 
 def _wait(scaling: Scaling, count: int) -> int:
@@ -58,5 +60,6 @@ def _wait(scaling: Scaling, count: int) -> int:
 
 def _told(state: ScalingState) -> str:
     others = [f"{count} {what}" for what in ("starting", "draining") if (count := getattr(state, what))]
+    bound = f"; {state.bound}" if state.bound else ""
     fault = f"; {state.actuator} failed: {state.fault}" if state.fault else ""
-    return f"{', '.join([f'{state.serving} serving', *others])}; {state.desired} wanted ({state.reason}){fault}"
+    return f"{', '.join([f'{state.serving} serving', *others])}; {state.desired} wanted ({state.reason}){bound}{fault}"

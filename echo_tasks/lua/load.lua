@@ -2,7 +2,7 @@
 -- KEYS: leased steps, counts, what workers have taken and not acknowledged, how many workers are asked for, then
 --       published steps by lane, then the lists of waiting messages
 -- ARGV: what the keys of records begin with, how many lanes
--- Returns {time, jobs accepted, messages taken, workers asked for or '', when the oldest waiting step was published or '',
+-- Returns {time, jobs accepted, steps ended, messages taken, workers asked for or '', when the oldest waiting step was published or '',
 -- messages waiting, {node, leases that hold, …}}.
 local at, lanes = now(), tonumber(ARGV[2])
 local oldest, waiting, held = false, 0, {}
@@ -19,12 +19,17 @@ for i = 1, #leases, 2 do
     held[node] = (held[node] or 0) + 1
   end
 end
+local ended = 0
+local counts = redis.call('HGETALL', KEYS[2])
+for i = 1, #counts, 2 do
+  if string.sub(counts[i], 1, 6) == 'steps:' then ended = ended + tonumber(counts[i + 1]) end
+end
 local flat = {}
 for node, count in pairs(held) do
   table.insert(flat, node)
   table.insert(flat, count)
 end
 return {
-  at, redis.call('HGET', KEYS[2], 'jobs:accepted') or '0', redis.call('HLEN', KEYS[3]), redis.call('GET', KEYS[4]) or '',
+  at, redis.call('HGET', KEYS[2], 'jobs:accepted') or '0', ended, redis.call('HLEN', KEYS[3]), redis.call('GET', KEYS[4]) or '',
   oldest or '', waiting, flat,
 }

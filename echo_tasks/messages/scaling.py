@@ -11,7 +11,8 @@ class ScalingState(Stored):
     """What the leading controller sees and wants, at a moment of the broker's clock.
 
     `desired`: workers that there are to be; of these there are `serving`, and `starting` that have not said a word
-    yet; `draining` are those that go. Shares are of the slots that serve.
+    yet; `draining` are those that go. There may be `most`, by what is allowed and what the machines carry; `bound` says
+    in words what keeps the farm from growing. Shares are of the slots that serve.
     """
 
     controller: str
@@ -27,6 +28,7 @@ class ScalingState(Stored):
     reason: str
     utilisation: float
     fault: str = Field("", description="what the actuator failed with, as long as it does")
+    bound: str = Field("", description="the tightest bound of the number of workers, in numbers")
 
 
 class ScalingEvent(Stored):
@@ -53,4 +55,6 @@ class ScalingEvent(Stored):
     oldest_s: float
     arrived: int
     floor: int = 0
+    most: int = Field(0, description="workers that there may be, by the tightest bound; 0: it is not known")
+    bound: str = Field("", description="that bound, in numbers")
     error: str = ""

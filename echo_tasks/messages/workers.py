@@ -46,6 +46,10 @@ class WorkerRecord(Stored):
     failed: Count = Field(0, description="of those, the ones whose answer is an error")
     cpu: Amount = Field(0.0, description="share of one core; 1.0 is one core busy")
     memory_bytes: Count = Field(0, description="resident")
+    memory_most_bytes: Count = Field(0, description="what may be resident under a full load; 0: it does not tell")
+    tokens: Count = Field(0, description="generated so far")
+    threads: StepCount = Field(1, description="of its engine, while it has its cores for itself")
+    machine: str = Field("", description="tells apart the machines of workers; containers of one machine share it")
     model_id: str = Field(description="tells the model's weights and vocabulary apart from any other's")
     answers_id: str = Field(description="tells apart all that decides an answer: model, number format, templates")
     model_name: str
@@ -59,6 +63,7 @@ class WorkerRecord(Stored):
         0, description="since it last took a message, while its queues had some and it had room; its watchdog's figure"
     )
     reads: int = Field(versions.FIRST, description="the highest version of jobs' records that it reads")
+    choices: list[str] = Field(default_factory=list, description="settings that it has chosen itself, and why")
     refused: Count = Field(0, description="steps that it left to newer workers, since it cannot read their jobs")
 
     @field_validator("queues")

@@ -22,8 +22,10 @@ class Engine(BaseModel):
     echo_device: Literal["cpu", "cuda"] | None = Field(
         None, description="what the engine runs on; unset: the first CUDA GPU that torch sees, else the CPU"
     )
-    echo_dtype: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="number format of the weights; fp16 is for GPUs alone"
+    echo_dtype: Literal["fp32", "bf16", "fp16"] | None = Field(
+        None,
+        description="number format of the weights; fp16 is for GPUs alone; unset: the checkpoint's own where the "
+        "processor multiplies it, else fp32",
     )
     echo_kernels: Literal["fused", "plain"] = Field(
         "fused", description="what runs the model's layers: compiled kernels, or torch alone"
@@ -31,8 +33,18 @@ class Engine(BaseModel):
     echo_threads: int | None = Field(
         None, ge=1, le=1024, description="threads of the engine; unset: the cores that the process may use"
     )
-    echo_slots: int = Field(
-        8, ge=1, le=MOST_SLOTS, description="jobs' steps that one worker holds at a time, without --autoscale=MAX,MIN"
+    echo_slots: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_SLOTS,
+        description="steps of jobs that one worker runs at a time; unset: as many as the load needs, up to 64 and to "
+        "what fits into memory",
+    )
+    echo_tpot_ms: float | None = Field(
+        None,
+        ge=0.1,
+        description="milliseconds that each token of a step may take on average: a worker runs no more steps at a time "
+        "than keep to that, if ECHO_SLOTS is unset; unset: no bound",
     )
     echo_states_mb: int = Field(
         256, ge=1, description="megabytes of a worker's memory for states; what is sure to be wanted stays longest"

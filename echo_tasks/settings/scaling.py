@@ -31,7 +31,7 @@ class Scaling(BaseModel):
         ge=1,
         le=1000,
         validate_default=True,
-        description="workers that there are at most; those of one machine share its cores, so give a small one fewer",
+        description="workers that there are at most; on one machine no more than its cores and memory carry",
     )
     health_check_interval: int = Field(
         30, ge=1, le=3600, description="seconds of load by which the number of workers is decided"

@@ -18,6 +18,11 @@ SCALING_INSTANCES = Gauge(
     "Workers by state: desired, current (serving or starting), serving, starting, draining.",
     ["state"],
 )
+SCALING_MOST = Gauge(
+    "echo_scaling_most_instances",
+    "Workers that there may be, by the tightest bound: at_max (MAX_INSTANCES), host_full, no_gain.",
+    ["reason"],
+)
 SCALING_UTILISATION = Gauge(
     "echo_scaling_utilisation_ratio", "Steps wanted, by slots that serve, as the decision saw it."
 )

@@ -154,6 +154,7 @@ def _scaling(state: ScalingState | None, events: Sequence[ScalingEvent]) -> Grou
             _line(f"{state.serving} serving, {state.starting} starting, {state.draining} draining"),
             _line(f"{amounts.share(state.utilisation)} of slots wanted: {_reason(state.reason)}"),
         ]
+        lines += [_line(state.bound)] if state.bound else []
         lines += [_line(f"{state.actuator}: {state.fault}", BAD)] if state.fault else []
     return Group(heading, *lines, *(_line(_event(event), FAINT) for event in events))
 

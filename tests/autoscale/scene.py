@@ -8,9 +8,10 @@ from typing import Any
 
 import redis
 
+from autoscale.actuators import Actuator
 from autoscale.controller import Controller
 from autoscale.decision import Decision, Memory, Policy, Reason
-from autoscale.observation import Instance, Observation
+from autoscale.observation import Instance, Observation, Room
 from echo_tasks import connections, holding, keys
 from echo_tasks.dispatch import Dispatcher
 from echo_tasks.errors import ActuatorError
@@ -66,7 +67,7 @@ class Scene:
         return [one.event.reason for one in reversed(self.scaling.events(1000))]
 
 
-class Hands:
+class Hands(Actuator):
     """An actuator that does as the test says: `gives` of what is asked for, or fails with `fault`."""
 
     def __init__(self, scene: Scene) -> None:
@@ -75,11 +76,15 @@ class Hands:
         self.gives: int | None = None
         self.fault = ""
         self.is_blind = False
+        self.carries: Room | None = None
         self.started: list[int] = []
         self.drained: list[str] = []
 
     def starting(self, live: Sequence[Instance]) -> int | None:
         return None if self.is_blind else self.made
+
+    def room(self, live: Sequence[Instance], starting: int) -> Room | None:
+        return self.carries
 
     def start(self, count: int) -> None:
         self.started.append(count)

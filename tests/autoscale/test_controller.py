@@ -10,8 +10,8 @@ import pytest
 from scene import Hands, Scene, Watch, a_controller, rounds, to_demand
 
 from autoscale.controller import Controller
-from autoscale.decision import Decision, Memory, Policy, Reason
-from autoscale.observation import Observation
+from autoscale.decision import Decision, Memory, Policy, Reason, decide
+from autoscale.observation import Observation, Room
 from echo_tasks import connections, keys
 from echo_tasks.errors import BrokerUnavailable, ControllerAway, ScalingRefused
 
@@ -236,7 +236,8 @@ def test_every_event_has_its_inputs(scene: Scene, hands: Hands, watch: Watch) ->
     told = events[1].model_dump(exclude={"at", "controller", "oldest_s", "utilisation"})
     assert told == {
         "reason": "scale_up", "current": 1, "desired": 2, "victims": [], "serving": 1, "starting": 0, "draining": 0,
-        "slots": 4, "busy": 1, "delivered": 1, "ready": 6, "arrived": 8, "floor": 0, "error": "",
+        "slots": 4, "busy": 1, "delivered": 1, "ready": 6, "arrived": 8, "floor": 0,
+        "error": "", "most": 0, "bound": "",
     }  # fmt: skip
     assert events[1].oldest_s > 0
 
@@ -271,3 +272,27 @@ def test_the_stream_of_events_is_bounded(scene: Scene) -> None:
     first = scene.scaling.events(2)
     assert [one.event.desired for one in first] == [2099, 2098]
     assert [one.event.desired for one in scene.scaling.events(1, before=first[-1].event_id)] == [2097]
+
+
+def test_what_bounds_the_farm_is_told_in_numbers(scene: Scene, hands: Hands, watch: Watch) -> None:
+    """By event and state; who asks for more by hand is told why not."""
+    scene.worker("a@h")
+    for _ in range(9):
+        scene.job()
+    hands.carries = Room(2, "2 of 2 cores")
+    rounds(settled(scene, hands, watch, decides=decide), watch, 3)
+    event, state = scene.scaling.events(1)[0].event, scene.scaling.state()
+    assert state is not None
+    assert (event.most, event.bound) == (2, "host full: 2 of 2 cores")
+    assert (state.most, state.bound) == (2, "host full: 2 of 2 cores")
+    assert hands.started == [1]
+    with pytest.raises(ScalingRefused, match=r"at most 2 workers \(host full: 2 of 2 cores\)"):
+        scene.scaling.ask_for(3)
+
+
+def test_a_request_that_came_meanwhile_is_not_settled_with_the_one_before(scene: Scene) -> None:
+    scene.broker.set(keys.SCALING_ASKED, 3)
+    scene.scaling.settle(2)
+    assert scene.broker.get(keys.SCALING_ASKED) == "3"
+    scene.scaling.settle(3)
+    assert scene.broker.get(keys.SCALING_ASKED) is None

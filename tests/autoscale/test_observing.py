@@ -89,3 +89,14 @@ def test_an_empty_broker_is_an_empty_farm(observer: Observer) -> None:
     """Nothing is wrong with it."""
     seen = observer.look()
     assert (seen.observation.instances, seen.observation.demand, seen.strangers, seen.asked) == ([], 0, [], None)
+
+
+def test_work_is_counted_in_steps_that_ended_and_tokens(scene: Scene, observer: Observer) -> None:
+    """However steps ended; what a worker needs of its machine comes by its own word."""
+    needs = {"threads": 2, "memory_bytes": 5, "memory_most_bytes": 7, "machine": "m"}
+    scene.worker("a@h", tokens=12, **needs)
+    scene.broker.hset(keys.COUNTS, mapping={"steps:memory:succeeded": 3, "steps:grammar:failed": 2, "jobs:accepted": 9})
+    seen = observer.look().observation
+    (instance,) = seen.instances
+    assert (seen.steps, seen.arrived, instance.tokens, instance.model) == (5, 9, 12, "m")
+    assert {name: getattr(instance, name) for name in needs} == needs

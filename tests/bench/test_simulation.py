@@ -17,7 +17,7 @@ from bench.simulation.loads import Load
 from bench.simulation.ours import Echo
 from bench.simulation.peers import CeleryAutoscaler, Hpa, Keda, PlusMinusOne, RayServe
 from bench.simulation.play import play
-from bench.simulation.service import Service
+from bench.simulation.service import ON_TWO_CORES, Service
 
 ONE_AT_A_TIME = Service(slots=1, decoded_per_s=((1, 1.0),))
 """A worker as queueing theory knows it: one job at a time, a token a second."""
@@ -161,3 +161,29 @@ def test_constant_load_is_followed_without_a_reversal(level: float) -> None:
     size = outcome.trail[-1, 1]
     assert size >= level * 10
     assert outcome.goodput > 0.97 or size == Policy().most, "jobs wait where there may be no more workers, not before"
+
+
+def test_workers_of_one_machine_share_its_speed() -> None:
+    """Two busy ones take the time that `together` says; one that has nothing to do costs the other nothing."""
+    service = Service(slots=1, together=((1, 1.0), (2, 0.5)))
+    for jobs, expected_s in ((1, 1.0), (2, 4.0)):
+        farm = Farm(Load("shared", np.zeros(jobs), np.full(jobs, 94.0), 60.0), service, workers=2)
+        farm.advance(60.0)
+        assert farm.state.ended.tolist() == pytest.approx([expected_s] * jobs)
+    farm = Farm(Load("shared", np.array([0.0, 0.5]), np.array([94.0, 94.0]), 60.0), service, workers=2)
+    farm.advance(2.5)
+    assert [instance.tokens for instance in farm.observed().instances] == pytest.approx([94 * 1.0, 94 * 0.5], abs=1)
+    farm.advance(60.0)
+    assert farm.state.ended.tolist() == pytest.approx([2.5, 3.0])
+
+
+def test_a_farm_that_shares_cores_is_taken_back_where_the_known_ones_collapse() -> None:
+    """A load that one worker carries: with all others the farm ends with ten, and ever more waits; ours has one."""
+    service = Service(together=tuple(ON_TWO_CORES.items()))
+    load = loads.poisson(np.random.default_rng(1), 0.6 * service.full_tokens_per_s / 400, 3600.0)
+    ours = play(load, service, Echo(Policy()))
+    assert ours.trail[-300:, 1].max() <= 2
+    for peer in (Hpa(1, 10), RayServe(1, 10, service.slots), CeleryAutoscaler(1, 10, service.slots)):
+        theirs = play(load, service, peer)
+        assert theirs.trail[-1, 1] == 10
+        assert theirs.p50_s > 10 * ours.p50_s

@@ -17,6 +17,7 @@ from manifests import Workload
 
 from autoscale.policy import Policy
 from echo_tasks.settings import Settings, is_secret, load
+from workers.choosing import MOST_SLOTS
 
 PLAIN = manifests.plain()
 WORKLOADS = manifests.workloads(PLAIN)
@@ -144,7 +145,7 @@ def test_autoscalers_ask_for_metrics_that_exist(component: str) -> None:
 
 def test_autoscalers_aim_where_our_controller_does() -> None:
     """At so many steps a worker as leave it 0.6 full, and scale the workers, within the settings' bounds."""
-    aim = load({}).echo_slots * Policy().target
+    aim = MOST_SLOTS * Policy().target
     keda = manifests.one(manifests.added("keda"), "ScaledObject", "cognitive-service")["spec"]
     hpa = manifests.one(manifests.added("hpa"), "HorizontalPodAutoscaler", "cognitive-service")["spec"]
     (trigger,), (metric,) = keda["triggers"], hpa["metrics"]

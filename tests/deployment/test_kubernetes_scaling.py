@@ -23,7 +23,7 @@ def series(name: str, queue: str, exporter: str, count: int) -> dict[str, str]:
 @promtool.needed
 @pytest.mark.parametrize(
     ("waiting", "held", "workers"),
-    [(0, 0, 1), (0, 4, 1), (0, 5, 2), (17, 8, 6), (500, 40, 10)],
+    [(0, 0, 1), (0, 38, 1), (0, 39, 2), (150, 60, 6), (900, 40, 10)],
 )
 def test_there_are_workers_for_all_that_waits_and_all_that_is_held(
     tmp_path: Path, waiting: int, held: int, workers: int

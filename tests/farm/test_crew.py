@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,6 +171,62 @@ def test_one_that_cannot_run_beside_the_others_is_given_up(tmp_path: Path) -> No
         assert "no room" in record["verdict"]
         assert (len(small.pids("small1")), len(small.pids("small2"))) == (1, 5)
         assert small.running.process.poll() is None
+
+
+def test_one_that_finds_no_memory_is_given_up_at_once(tmp_path: Path) -> None:
+    """Exit status 75: from then on there are as many as memory suffices for, however many are wanted."""
+    program = STEADY + "time.sleep(600) if me == 'small1' else sys.exit(75)"
+    with crew(tmp_path, program, RESTART_PAUSE_S="0.05") as small:
+        until(lambda: small.pids("small1"), "the first one")
+        small.roster.change(+2)
+        small.until_told("is given up")
+        until(lambda: small.roster.wanted() == Wanted(1, most=1), "one is wanted")
+        small.roster.change(+1)
+        assert small.roster.wanted() == Wanted(1, most=1)
+        assert small.running.process.poll() is None
+
+
+def test_the_last_one_is_tried_again_though_it_found_no_memory(tmp_path: Path) -> None:
+    """Others may have given some back; a crew without anybody serves nobody."""
+    with crew(tmp_path, STEADY + "sys.exit(75)", RESTART_PAUSE_S="0.01") as small:
+        until(lambda: len(small.pids("small1")) >= 3, "it is tried again")
+        assert small.running.process.poll() is None
+
+
+@contextmanager
+def memory_of(megabytes: int) -> Iterator[Path]:
+    """A control group with so much memory, of either version; skips where none can be made."""
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    own = {controllers: folder for _, controllers, folder in lines}
+    root = Path("/sys/fs/cgroup")
+    base = root / "memory" / own["memory"].lstrip("/") if "memory" in own else root / own.get("", "").lstrip("/")
+    limit = "memory.limit_in_bytes" if "memory" in own else "memory.max"
+    group = base / f"crew-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(megabytes << 20))
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        yield group
+    finally:
+        until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
+        group.rmdir()
+
+
+def test_one_that_the_kernel_kills_for_memory_is_told_of_and_not_started_again(tmp_path: Path) -> None:
+    """Of three that take what there is, one is killed; two go on."""
+    takes = "import os, pathlib\nkept = b'x' * (40 << 20) if me != 'small1' else b''\nprint('set', flush=True)\n"
+    with memory_of(75) as group:
+        program = f"open({str(group / 'cgroup.procs')!r}, 'w').write('0')\n" + STEADY + takes + "time.sleep(600)"
+        with crew(tmp_path, program, RESTART_PAUSE_S="0.05") as small:
+            small.until_told("set")
+            small.roster.change(+1)
+            small.until_told("set", 2)
+            small.roster.change(+1)
+            small.until_told("(killed by SIGKILL, since memory ran out)")
+            until(lambda: small.roster.wanted() == Wanted(2, most=2), "two are wanted")
+            small.until_there_are(2)
 
 
 def test_a_misconfigured_member_ends_the_crew_at_once(tmp_path: Path) -> None:

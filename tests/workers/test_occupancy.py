@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.occupancy import Bounds, Occupancy, grown, shrunk
+from workers.occupancy import Bounds, Occupancy, grown, shrunk, within
 
 BOUNDS = Bounds(least=4, most=64, scale_up=0.8, scale_down=0.3)
 WINDOW_S = 30
@@ -102,3 +102,18 @@ def test_nothing_is_said_before_the_second_look() -> None:
     """A worker that has just started is neither full nor idle."""
     occupancy = Occupancy(WINDOW_S)
     assert (occupancy.latest, occupancy.mean, occupancy.peak, occupancy.is_whole) == (0, 0, 0, False)
+
+
+def test_slots_keep_to_the_time_that_a_token_may_take() -> None:
+    """As many as would take so long if each cost its share; never fewer than the least, nor more than there may be."""
+    bounds = Bounds(least=4, most=64, scale_up=0.8, scale_down=0.3)
+    assert within(bounds, busy=32, token_s=0.08, target_s=0.04).most == 16
+    assert within(bounds, busy=8, token_s=0.02, target_s=0.04).most == 16
+    assert within(bounds, busy=60, token_s=0.01, target_s=0.04).most == 64
+    assert within(bounds, busy=8, token_s=9.0, target_s=0.04).most == 4
+
+
+@pytest.mark.parametrize(("busy", "token_s", "target_s"), [(8, 0.05, None), (8, 0.0, 0.01), (0, 0.05, 0.01)])
+def test_without_a_target_or_a_measurement_nothing_is_bounded(busy: float, token_s: float, target_s: float) -> None:
+    bounds = Bounds(least=4, most=64, scale_up=0.8, scale_down=0.3)
+    assert within(bounds, busy, token_s, target_s) == bounds

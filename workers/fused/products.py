@@ -62,6 +62,12 @@ def is_own(dtype: torch.dtype) -> bool:
     return bool(features.get("avx512f"))
 
 
+def has_bf16() -> bool:
+    """Whether the processor multiplies bf16 as such, by our kernel or oneDNN's."""
+    features = binding.get_host_cpu_features()
+    return any(features.get(name) for name in ("avx512bf16", "amx-bf16", "bf16"))
+
+
 class _Packed:
     """On our own kernel."""
 
