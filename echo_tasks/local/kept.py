@@ -146,6 +146,7 @@ class Kept:
     def _see_to(self, child: subprocess.Popen[bytes], now: float) -> None:
         """The process has ended: that was all, or there is to be another one after a pause."""
         children.end_descendants(child)
+        last_lines = self._output.last_lines() if self._output else []  # all are in then, whatever ends next
         self._child = None
         if self._is_replaced and not self._was_told:
             return self._after_replacing(child, now)
@@ -155,7 +156,7 @@ class Kept:
         if why := self._why_no_other(child.returncode, is_for_memory=is_for_memory):
             self._end = End(why, children.exit_status(child.returncode))
         if why is Why.HOPELESS:
-            self._give_up(reason)
+            self._give_up(reason, last_lines)
         if why is Why.NO_ROOM:
             self.say(f"has ended ({reason})")
         if why is None:
@@ -197,12 +198,11 @@ class Kept:
             return Why.NO_ROOM
         return Why.HOPELESS if self._past.is_hopeless else None
 
-    def _give_up(self, reason: str) -> None:
-        lines = self._output.last_lines() if self._output else []
+    def _give_up(self, reason: str, last_lines: Sequence[str]) -> None:
         verdict = self.say(
             f"has ended {self._past.early_deaths} times without ever running for {self._past.longest_pause_s:g} s, "
             f"at last with {reason}: it is not started any more. Its last lines:",
-            *(f"    {line}" for line in lines),
+            *(f"    {line}" for line in last_lines),
         )
         self._restarts = replace(self._restarts, verdict=verdict)
         self._write_down()
