@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 import redis
@@ -196,7 +195,8 @@ def test_without_room_it_goes_to_all(routed: Yard) -> None:
 def test_what_was_sent_counts_until_it_is_known_or_done(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record of later covers it; so does the time that steps take there."""
     monkeypatch.setattr("echo_tasks.router.GOOD_FOR_S", 0.0)
-    router, registry = Router(yard.broker, "least_connections"), Registry(yard.broker)
+    now = 1000.0
+    router, registry = Router(yard.broker, "least_connections", clock=lambda: now), Registry(yard.broker)
 
     def routed() -> int:
         spec = yard.accepted()
@@ -205,11 +205,13 @@ def test_what_was_sent_counts_until_it_is_known_or_done(yard: Yard, monkeypatch:
 
     registry.announce(a_server(NODE, slots=2))
     assert [routed() for _ in range(3)] == [1, 1, 0]
+    now += 1000
     registry.announce(a_server(NODE, slots=2, busy=1))
     assert [routed() for _ in range(2)] == [1, 0]
+    now += 1000
     registry.announce(a_server(NODE, slots=2, mean_service_s=0.5))
     assert [routed() for _ in range(3)] == [1, 1, 0]
-    time.sleep(0.6)
+    now += 0.6
     assert routed() == 1
 
 
