@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,14 +17,13 @@ from pathlib import Path
 import psutil
 from honcho.environ import parse_procfile
 
-from echo_tasks.local import dotenv, logfile, readiness, restarts, scale, update
+from echo_tasks.local import attach, begin, dotenv, logfile, readiness, restarts, scale, update, wire
+from echo_tasks.local.begin import MARK
 from echo_tasks.settings import Settings, current
 
-MARK = "ECHO_FARM"
-"""Environment variable that every process of a farm carries; its value is the farm's folder."""
-
 READY_TIMEOUT_S = 180
-STOP_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 35
+LEFT_BEHIND_S = 10
 _LOG_LINES_SHOWN = 200
 
 
@@ -44,7 +43,7 @@ def processes(settings: Settings) -> list[psutil.Process]:
 def start(settings: Settings) -> int:
     """Start the farm in the background and wait until it is ready; the exit status."""
     running = processes(settings)
-    if any(_is_honcho(process) for process in running):
+    if wire.ask(settings.echo_var, {"status": True}):
         print(f"The farm runs already ({len(running)} processes). Stop it with: ./quick-start.sh stop")
         return 0
     if running:
@@ -53,18 +52,14 @@ def start(settings: Settings) -> int:
     if problem := readiness.port_problem(settings):
         print(problem)
         return 1
-    log = logfile.fresh(settings)
-    with log.open("ab") as output:
-        honcho = subprocess.Popen(
-            [sys.executable, "-m", "honcho", "start"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {MARK: _mark(settings), "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
+    os.environ[MARK] = _mark(settings)
     try:
-        ready = _wait_until_ready(settings, honcho)
+        begin.supervisor(settings.echo_var).close()
+        wire.ask(settings.echo_var, {"start": _programs()})
+        ready = _wait_until_ready(settings)
+    except begin.NoSupervisor as error:
+        print(error)
+        return 1
     except KeyboardInterrupt:
         print()
         stop(settings)
@@ -73,7 +68,7 @@ def start(settings: Settings) -> int:
         readiness.print_access_points(settings)
         return 0
     print("The farm did not become ready. The end of its log:\n")
-    logfile.show(log, "", lines=30)
+    logfile.show(logfile.path(settings), "", lines=30)
     for record in filter(lambda record: record.verdict, restarts.read(settings)):
         print(f"\n{record.verdict}")
     stop(settings)
@@ -87,15 +82,12 @@ def stop(settings: Settings) -> int:
         print("The farm does not run.")
         return 0
     print(f"Stopping {len(running)} processes ", end="", flush=True)
-    # The workers first, while the broker lives, so that they finish what they hold, and nobody who misses them; then
-    # honcho, which ends the rest; then whatever a honcho that was killed has left behind.
-    for stage in (_has_workers, _is_honcho, lambda _: True):
-        for process in filter(stage, processes(settings)):
-            _signal(process.terminate)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        while any(stage(process) for process in processes(settings)) and time.monotonic() < deadline:
-            print(".", end="", flush=True)
-            time.sleep(0.5)
+    # By its supervisor, which ends all in order; then whatever one that was killed with its guard has left behind.
+    wire.ask(settings.echo_var, {"end": True})
+    _wait_until_gone(settings, STOP_TIMEOUT_S)
+    for process in processes(settings):
+        _signal(process.terminate)
+    _wait_until_gone(settings, LEFT_BEHIND_S)
     left = processes(settings)
     for process in left:
         _signal(process.kill)
@@ -151,21 +143,18 @@ def _mark(settings: Settings) -> str:
     return str(settings.echo_var.resolve())
 
 
-def _has_workers(process: psutil.Process) -> bool:
-    words = _words(process)[1:4]
-    return words in (["-m", "echo_tasks.local.crew", "worker"], ["-m", "echo_tasks.local.keep", "controller"])
+def _programs() -> dict[str, wire.Message]:
+    """What the Procfile has this machine run."""
+    lines = parse_procfile(Path("Procfile").read_text()).processes.values()
+    asked = (attach.asked(shlex.split(line)[4:]) for line in lines)
+    return {name: told | {"record": f"{name}.1"} for name, told in asked}
 
 
-def _is_honcho(process: psutil.Process) -> bool:
-    return _words(process)[1:4] == ["-m", "honcho", "start"]
-
-
-def _words(process: psutil.Process) -> list[str]:
-    """The command line of a process; a process that is gone has none."""
-    try:
-        return list(process.cmdline())
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
-        return []
+def _wait_until_gone(settings: Settings, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while processes(settings) and time.monotonic() < deadline:
+        print(".", end="", flush=True)
+        time.sleep(0.5)
 
 
 def _signal(send: Callable[[], None]) -> None:
@@ -173,7 +162,7 @@ def _signal(send: Callable[[], None]) -> None:
         send()
 
 
-def _wait_until_ready(settings: Settings, honcho: subprocess.Popen[bytes]) -> bool:
+def _wait_until_ready(settings: Settings) -> bool:
     started = time.monotonic()
     shown = ""
     while (passed := time.monotonic() - started) < READY_TIMEOUT_S:
@@ -184,7 +173,7 @@ def _wait_until_ready(settings: Settings, honcho: subprocess.Popen[bytes]) -> bo
             shown = now
         if ready:
             return True
-        if honcho.poll() is not None:
+        if not (wire.ask(settings.echo_var, {"status": True}) or {}).get("programs"):
             return False
         time.sleep(0.3)
     return False

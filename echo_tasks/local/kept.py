@@ -1,27 +1,26 @@
-"""One process that is started again whenever it dies, as whoever keeps it sees it: nothing here waits."""
+"""One process that is started again whenever it dies, as the supervisor sees it: nothing here waits."""
 
 from __future__ import annotations
 
 import enum
 import math
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from echo_tasks import machine
 from echo_tasks.errors import EX_CONFIG, EX_TEMPFAIL
-from echo_tasks.local import children, restarts, waiting
+from echo_tasks.local import children, restarts
 from echo_tasks.local.backoff import Backoff
-from echo_tasks.local.output import Output
+from echo_tasks.local.children import Child
+from echo_tasks.local.launching import Launcher
 from echo_tasks.local.restarts import Restarts
 from echo_tasks.settings import Settings
 
+STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
 _EX_NOT_FOUND = 127
 """What a shell says of a program that is not there."""
-
 
 SETTLED_AFTER = 5
 """A successor that lives for so many first pauses is let take over: one that cannot start has ended by then."""
@@ -51,10 +50,11 @@ class End:
 
 
 class Kept:
-    """Starts the command when that is due, passes signals on to it, and writes its restarts down under `name`.
+    """Starts the command when that is due, passes signals on to it, and writes its restarts down under `record`.
 
-    `by` is who tells of it; `is_one_of_many`: ending with status 0 is its own decision, and is respected, and so is its
-    want of room. `door` is the number of a listening socket of ours that it takes connections from.
+    What a supervisor before this one has started goes on. `is_one_of_many`: ending with status 0 is its own decision,
+    and is respected, and so is its want of room. `door` is the number of a listening socket of ours that it takes
+    connections from.
     """
 
     def __init__(
@@ -62,40 +62,39 @@ class Kept:
         name: str,
         command: Sequence[str],
         settings: Settings,
+        launcher: Launcher,
+        now: float,
         *,
-        by: str,
         record: str = "",
-        prefix: bytes = b"",
         is_one_of_many: bool = False,
         door: int | None = None,
     ) -> None:
         self.name = name
         self._command = command
         self._settings = settings
-        self._by = by
-        self._prefix = prefix
+        self._launcher = launcher
         self._is_one_of_many = is_one_of_many
-        self._killed_for_memory = 0
         self._door = door
         self._past = Backoff(settings.restart_pause_s)
         self._restarts = Restarts.of(record or name)
-        self._child: subprocess.Popen[bytes] | None = None
-        self._output: Output | None = None
+        self._child: Child | None = None
         self._began = 0.0
+        self._killed_for_memory = machine.killed_for_memory()
         self._starts_at = -math.inf
         self._was_told = False
         self._is_replaced = False
-        self._predecessor: subprocess.Popen[bytes] | None = None
+        self._predecessor: Child | None = None
         self._settles_at = math.inf
         self._end: End | None = None
+        self._adopt(now)
         self._write_down()
 
     def turn(self, now: float) -> End | None:
         """Start it if that is due, and see to it if it has ended; what became of it, once it is not tried again."""
         if self._end is None and self._child is None and now >= self._starts_at:
             self._start(now)
-        if self._child is not None and self._child.poll() is not None:
-            self._see_to(self._child, now)
+        if self._child is not None and (returncode := self._child.poll()) is not None:
+            self._see_to(self._child, returncode, now)
         if self._predecessor is not None:
             self._relieve(self._predecessor, now)
         return self._end if self._predecessor is None else None
@@ -106,14 +105,15 @@ class Kept:
             return
         self._is_replaced = True
         if self._door is None:
-            self._child.terminate()
+            self._child.send_signal(signal.SIGTERM)
         else:
+            self._launcher.rename(self.name, self._before)
             self._predecessor, self._settles_at = self._child, now + SETTLED_AFTER * self._past.first_pause_s
             self._start(now)
 
     def tell(self, number: int) -> None:
         """Pass a signal on. Between two starts one that is to stop it is its end."""
-        is_to_stop = number in waiting.STOPPING
+        is_to_stop = number in STOPPING
         self._was_told = self._was_told or is_to_stop
         for process in filter(None, (self._child, self._predecessor)):
             process.send_signal(number)
@@ -132,29 +132,42 @@ class Kept:
         """Whether it has been healthy, or runs and has not died yet: what it is started with is no fault of all."""
         return self._past.was_healthy or (self._child is not None and not self._past.early_deaths)
 
+    @property
+    def _before(self) -> str:
+        """The name by which a predecessor is known."""
+        return f"{self.name}-before"
+
+    def _adopt(self, now: float) -> None:
+        """Take over what a supervisor before this one has started, and its past."""
+        if known := next((one for one in restarts.read(self._settings) if one.name == self._restarts.name), None):
+            self._restarts = self._restarts.with_past_of(known) if self._launcher.has(self.name) else self._restarts
+        if adopted := self._launcher.adopt(self._before):
+            self._predecessor, self._settles_at = adopted[0], now
+        if adopted := self._launcher.adopt(self.name):
+            self._child, ran_s = adopted
+            self._began = now - ran_s
+
     def _start(self, now: float) -> None:
         try:
-            doors = () if self._door is None else (self._door,)
-            self._child = children.start(self._command, waiting.WAITED_FOR, stdout=subprocess.PIPE, pass_fds=doors)
+            self._child = self._launcher.start(self.name, self._command, () if self._door is None else (self._door,))
         except OSError as error:
             self.say(f"cannot be started: {self._command[0]}: {error.strerror}")
             self._end = End(Why.MISCONFIGURED, _EX_NOT_FOUND)
             return
         self._began, self._killed_for_memory = now, machine.killed_for_memory()
-        self._output = Output(self._child.stdout, sys.stdout.buffer, self._prefix)  # type: ignore[arg-type]
 
-    def _see_to(self, child: subprocess.Popen[bytes], now: float) -> None:
+    def _see_to(self, child: Child, returncode: int, now: float) -> None:
         """The process has ended: that was all, or there is to be another one after a pause."""
         children.end_descendants(child)
-        last_lines = self._output.last_lines() if self._output else []  # all are in then, whatever ends next
+        last_lines = self._launcher.ended(self.name)
         self._child = None
         if self._is_replaced and not self._was_told:
-            return self._after_replacing(child, now)
+            return self._after_replacing(returncode, now)
         self._past = self._past.after(now - self._began)
-        is_for_memory = child.returncode == -signal.SIGKILL and machine.killed_for_memory() > self._killed_for_memory
-        reason = children.in_words(child.returncode) + (", since memory ran out" if is_for_memory else "")
-        if why := self._why_no_other(child.returncode, is_for_memory=is_for_memory):
-            self._end = End(why, children.exit_status(child.returncode))
+        is_for_memory = returncode == -signal.SIGKILL and machine.killed_for_memory() > self._killed_for_memory
+        reason = children.in_words(returncode) + (", since memory ran out" if is_for_memory else "")
+        if why := self._why_no_other(returncode, is_for_memory=is_for_memory):
+            self._end = End(why, children.exit_status(returncode))
         if why is Why.HOPELESS:
             self._give_up(reason, last_lines)
         if why is Why.NO_ROOM:
@@ -163,22 +176,24 @@ class Kept:
             self._starts_at = now + self._past.pause_s
             self._announce_restart(reason)
 
-    def _after_replacing(self, child: subprocess.Popen[bytes], now: float) -> None:
+    def _after_replacing(self, returncode: int, now: float) -> None:
         """The process has ended for its successor; or a successor has, before it could take over."""
         self._is_replaced = False
         if self._predecessor is None:
             self._starts_at = now
             return self._note_replaced()
+        self._launcher.rename(self._before, self.name)
         self._child, self._predecessor, self._settles_at = self._predecessor, None, math.inf
-        self.say(f"goes on: its successor has ended ({children.in_words(child.returncode)})")
+        self.say(f"goes on: its successor has ended ({children.in_words(returncode)})")
 
-    def _relieve(self, predecessor: subprocess.Popen[bytes], now: float) -> None:
+    def _relieve(self, predecessor: Child, now: float) -> None:
         """Tell a predecessor to end, once its successor has settled, and see to its end."""
         if now >= self._settles_at:
             self._settles_at = math.inf
-            predecessor.terminate()
+            predecessor.send_signal(signal.SIGTERM)
         if predecessor.poll() is not None:
             children.end_descendants(predecessor)
+            self._launcher.ended(self._before)
             self._predecessor, self._settles_at, self._is_replaced = None, math.inf, False
             self._note_replaced()
 
@@ -219,8 +234,8 @@ class Kept:
             self.say(f"is kept alive, but its restarts cannot be written down: {error}")
 
     def say(self, first: str, *others: str) -> str:
-        """Print what there is to say of the process; returns it."""
-        told = "\n".join([f"{self._by}: {self.name} {first}", *others])
-        with suppress(OSError):  # nobody reads it any more
-            print(told, flush=True)
-        return told
+        """Tell what there is to say of the process, where its own lines are; returns it."""
+        lines = [f"{self.name} {first}", *others]
+        for line in lines:
+            self._launcher.say(self.name, line)
+        return "\n".join(lines)

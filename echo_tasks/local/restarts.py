@@ -32,6 +32,10 @@ class Restarts:
         """Of a process that this one keeps from now on."""
         return cls(name, os.getpid(), replaced=0)
 
+    def with_past_of(self, known: Restarts) -> Restarts:
+        """The same with what became of it so far, as another supervisor has written it down."""
+        return replace(known, keeper_pid=self.keeper_pid, verdict="")
+
     def and_one(self, reason: str) -> Restarts:
         """One restart more, now."""
         return replace(self, count=self.count + 1, reason=reason, at=time.time())

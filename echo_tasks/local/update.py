@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from echo_tasks import connections
 from echo_tasks.errors import BrokerUnavailable
-from echo_tasks.local import readiness, restarts, waiting
+from echo_tasks.local import readiness, restarts, wire
 from echo_tasks.local.restarts import Restarts
 from echo_tasks.local.roster import WORKERS, Roster
 from echo_tasks.registry import Registry
@@ -64,7 +64,7 @@ def _lives(pid: int) -> bool:
 
 def _replace(name: str, settings: Settings) -> None:
     before = _keepers(settings)[name]
-    os.kill(before.keeper_pid, waiting.REPLACE)
+    wire.ask(settings.echo_var, {"replace": name})
     _wait(lambda: _keepers(settings)[name].replaced != before.replaced, f"{name} is replaced")
     _wait(lambda: readiness.readiness(settings)[0], f"all is ready with another {name}")
     print(f"{name:<10} is replaced", flush=True)

@@ -80,7 +80,7 @@ def _started(settings: Settings) -> LocalPrometheus:
         (folder / CONFIGURATION.name).write_text(configuration(CONFIGURATION.read_text(), settings))
         with log.open("wb") as output:
             command = [program, *arguments(folder, settings)]
-            return LocalPrometheus(children.start(command, set(), stdout=output.fileno()), log)
+            return LocalPrometheus(children.start_for_as_long_as_we_live(command, output.fileno()), log)
     except OSError as error:
         return LocalPrometheus(why_not=f"cannot be started: {error.filename or program}: {error.strerror}")
 
