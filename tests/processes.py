@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import redis
 from zygote import READ_BY_IMPORTS, Forked, Zygote
 
-from echo_tasks.local import servers
+from echo_tasks.local import servers, wire
 from echo_tasks.settings import load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -185,6 +185,32 @@ class Site:
                 pass_fds=pass_fds,
             )
         yield from ended_after(Running(process, log))
+
+    @contextmanager
+    def supervised(
+        self, name: str, *command: str, flag: str = "", env: Mapping[str, str] | None = None
+    ) -> Iterator[Running]:
+        """What stands in for a program of the supervisor's, as in the Procfile; it all ends with the block."""
+        words = (flag, name) if flag else (name,)
+        try:
+            with self.run(name, PYTHON, "-m", "echo_tasks.local.attach", *words, *command, env=env) as running:
+                yield running
+        finally:
+            if wire.ask(self.var, {"end": True}):
+                until(lambda: self.supervisor() is None, "the supervisor ends")
+
+    def supervisor(self) -> dict[str, Any] | None:
+        """What the supervisor of this farm says: its pid, and those of its programs by their names."""
+        return wire.ask(self.var, {"status": True})
+
+    def pid_of(self, program: str) -> int | None:
+        """The pid of a program that the supervisor runs; None while there is none."""
+        pid: int | None = (self.supervisor() or {"programs": {}})["programs"].get(program)
+        return pid
+
+    @property
+    def var(self) -> Path:
+        return Path(self.env["ECHO_VAR"])
 
     @contextmanager
     def server(self, role: str) -> Iterator[Running]:

@@ -1,7 +1,7 @@
 """Stands in for one program of the Procfile: `python -m echo_tasks.local.attach [--door|--crew] NAME COMMAND…`.
 
-The program itself is a child of the supervisor, which is started if there is none. Here come its lines; from here goes
-honcho's signal to stop it. When this process is killed, or nobody reads its lines any more, the program runs on.
+The program itself is a child of the supervisor, which is started if there is none. Here come its lines; from here go
+honcho's signals to it. When this process is killed, or nobody reads its lines any more, the program runs on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 
 from echo_tasks.local import begin, wire
 
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
 _FLAGS = ("--door", "--crew")
 
 
@@ -26,11 +28,12 @@ class Standing:
     def __init__(self, var: Path, name: str, told: wire.Message) -> None:
         self._var, self._name, self._told = var, name, told
         self._is_to_stop = False
+        self._signals: list[int] = []
         self._waker, wakes = os.pipe()
         os.set_blocking(wakes, False)
         signal.set_wakeup_fd(wakes)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        for number in (*STOPPING, signal.SIGHUP):
+            signal.signal(number, self._note)
 
     def until_it_ends(self) -> int:
         """Pass on what there is, until the program has ended for good; its exit status."""
@@ -47,7 +50,7 @@ class Standing:
 
     def _stand(self, connection: socket.socket) -> int | None:
         """The exit status, or None where the connection is lost."""
-        lines, has_told = wire.Lines(), False
+        lines = wire.Lines()
         poll = select.poll()
         poll.register(connection, select.POLLIN)
         poll.register(self._waker, select.POLLIN)
@@ -55,9 +58,8 @@ class Standing:
         try:
             wire.send(connection, self._told)
             while True:
-                if self._is_to_stop and not has_told:
-                    has_told = True
-                    wire.send(connection, {"stop": self._name})
+                while self._signals:
+                    wire.send(connection, {"signal": self._signals.pop(0), "to": self._name})
                 ready = dict(poll.poll())
                 if sys.stdout.fileno() in ready:
                     return 0
@@ -79,8 +81,9 @@ class Standing:
         except BrokenPipeError:
             raise SystemExit(0) from None
 
-    def _stop(self, *_: object) -> None:
-        self._is_to_stop = True
+    def _note(self, number: int, _: object) -> None:
+        self._is_to_stop = self._is_to_stop or number in STOPPING
+        self._signals.append(number)
 
 
 def asked(words: Sequence[str]) -> tuple[str, wire.Message]:

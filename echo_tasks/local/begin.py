@@ -12,9 +12,6 @@ from pathlib import Path
 
 from echo_tasks.local import wire
 
-MARK = "ECHO_FARM"
-"""Environment variable that every process of a farm carries; its value is the farm's folder."""
-
 START_S = 30.0
 """How long a supervisor may take until it listens."""
 
@@ -48,20 +45,21 @@ def _started(var: Path) -> socket.socket | None:
         raise NoSupervisor(f"echo: ECHO_VAR={var}: {error.strerror}", 78) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except BlockingIOError:  # a supervisor or its guard has it: whichever was killed is about to come back
         return None
     else:
-        return wire.connect(var) or _start(var)
+        return wire.connect(var) or _start(var, lock)
     finally:
         os.close(lock)
 
 
-def _start(var: Path) -> socket.socket | None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "echo_tasks.local.supervisor"],
+def _start(var: Path, lock: int) -> socket.socket | None:
+    process = subprocess.Popen(  # noqa: S603 - our own
+        [sys.executable, "-m", "echo_tasks.local.supervisor", "lock", str(lock)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,  # until it listens: then it has a log
+        pass_fds=(lock,),
         start_new_session=True,
     )
     deadline = time.monotonic() + START_S

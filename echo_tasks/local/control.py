@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 from honcho.environ import parse_procfile
 
-from echo_tasks.local import attach, begin, dotenv, logfile, readiness, restarts, scale, update, wire
-from echo_tasks.local.begin import MARK
+from echo_tasks.local import attach, begin, census, dotenv, logfile, readiness, restarts, scale, update, wire
 from echo_tasks.settings import Settings, current
 
 READY_TIMEOUT_S = 180
@@ -27,22 +23,9 @@ LEFT_BEHIND_S = 10
 _LOG_LINES_SHOWN = 200
 
 
-def processes(settings: Settings) -> list[psutil.Process]:
-    """Every live process of this folder's farm, whoever its parent is by now."""
-    mark = _mark(settings)
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return [process for process in found if process.pid != os.getpid()]
-
-
 def start(settings: Settings) -> int:
     """Start the farm in the background and wait until it is ready; the exit status."""
-    running = processes(settings)
+    running = census.processes(settings)
     if wire.ask(settings.echo_var, {"status": True}):
         print(f"The farm runs already ({len(running)} processes). Stop it with: ./quick-start.sh stop")
         return 0
@@ -52,7 +35,6 @@ def start(settings: Settings) -> int:
     if problem := readiness.port_problem(settings):
         print(problem)
         return 1
-    os.environ[MARK] = _mark(settings)
     try:
         begin.supervisor(settings.echo_var).close()
         wire.ask(settings.echo_var, {"start": _programs()})
@@ -77,21 +59,16 @@ def start(settings: Settings) -> int:
 
 def stop(settings: Settings) -> int:
     """Stop every process of the farm: gracefully, and after STOP_TIMEOUT_S by force; the exit status."""
-    running = processes(settings)
+    running = census.processes(settings)
     if not running:
         print("The farm does not run.")
         return 0
     print(f"Stopping {len(running)} processes ", end="", flush=True)
-    # By its supervisor, which ends all in order; then whatever one that was killed with its guard has left behind.
-    wire.ask(settings.echo_var, {"end": True})
-    _wait_until_gone(settings, STOP_TIMEOUT_S)
-    for process in processes(settings):
-        _signal(process.terminate)
-    _wait_until_gone(settings, LEFT_BEHIND_S)
-    left = processes(settings)
-    for process in left:
-        _signal(process.kill)
-    print(f" stopped{f', {len(left)} of them by force' if left else ''}.")
+    # By the supervisor, which ends all in order; then whatever one that was killed with its guard has left behind.
+    if wire.ask(settings.echo_var, {"end": True}):
+        census.wait(settings, STOP_TIMEOUT_S, _dot)
+    left = census.end(settings, LEFT_BEHIND_S, _dot)
+    print(f" stopped{f', {left} of them by force' if left else ''}.")
     return 0
 
 
@@ -103,9 +80,9 @@ def restart(settings: Settings) -> int:
 
 def status(settings: Settings) -> int:
     """Print what runs, what is ready, and what was restarted; 0 when all is ready."""
-    running = processes(settings)
+    running = census.processes(settings)
     ready, checks = readiness.readiness(settings)
-    print(f"processes  {len(running) or 'none'} of the farm in {_mark(settings)}")
+    print(f"processes  {len(running) or 'none'} of the farm in {census.mark(settings)}")
     for name, detail in checks.items():
         print(f"{name:<10} {detail}")
     for heading, line in scale.in_words(settings):
@@ -139,10 +116,6 @@ def logs(settings: Settings, process: str = "") -> int:
     return 0
 
 
-def _mark(settings: Settings) -> str:
-    return str(settings.echo_var.resolve())
-
-
 def _programs() -> dict[str, wire.Message]:
     """What the Procfile has this machine run."""
     lines = parse_procfile(Path("Procfile").read_text()).processes.values()
@@ -150,16 +123,8 @@ def _programs() -> dict[str, wire.Message]:
     return {name: told | {"record": f"{name}.1"} for name, told in asked}
 
 
-def _wait_until_gone(settings: Settings, within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while processes(settings) and time.monotonic() < deadline:
-        print(".", end="", flush=True)
-        time.sleep(0.5)
-
-
-def _signal(send: Callable[[], None]) -> None:
-    with suppress(psutil.NoSuchProcess):
-        send()
+def _dot() -> None:
+    print(".", end="", flush=True)
 
 
 def _wait_until_ready(settings: Settings) -> bool:

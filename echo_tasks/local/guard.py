@@ -91,7 +91,7 @@ def main(link: socket.socket) -> None:
         link, theirs = socket.socketpair()
         with theirs:
             subprocess.Popen(  # noqa: S603 - our own
-                [sys.executable, "-m", "echo_tasks.local.supervisor", str(theirs.fileno())],
+                [sys.executable, "-m", "echo_tasks.local.supervisor", "guard", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,

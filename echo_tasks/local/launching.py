@@ -30,6 +30,8 @@ class Guarded:
     def __init__(self, link: socket.socket | None = None, kept: guard.Kept | None = None) -> None:
         """A guard that has started this supervisor has handed over what is `kept`."""
         self.kept: guard.Kept = kept or {}
+        self.is_dead = False
+        """Whether the guard is, and another one has to be told all."""
         self._link = link or self._engage()
 
     def fileno(self) -> int:
@@ -59,13 +61,13 @@ class Guarded:
     def revive(self) -> None:
         """Have another guard, which is told all, in the place of one that is dead."""
         self._link.close()
-        self._link = self._engage()
+        self._link, self.is_dead = self._engage(), False
 
     def _tell(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:
             guard.send(self._link, message, list(descriptors))
         except OSError:
-            self.revive()
+            self.is_dead = True
 
     def _engage(self) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -158,6 +160,10 @@ class Launcher:
         self.outputs[to] = self.outputs.pop(name)
         self.guarded.keep(_key(to), json.loads(word), descriptors)
         self.guarded.forget(_key(name))
+
+    def running(self) -> dict[str, Running]:
+        """The programs that run, by name."""
+        return {name: Running(**self.guarded.word(_key(name))) for name in self.outputs}
 
     def pass_on(self, name: str) -> None:
         """Pass on what a program has written."""

@@ -31,6 +31,9 @@ class _NotInTime(Exception):
 
 def run(settings: Settings) -> int:
     """Replace them all, and tell of each; the exit status."""
+    if not wire.ask(settings.echo_var, {"status": True}):
+        print("The farm does not run, or runs since an older release: ./quick-start.sh restart")
+        return 1
     keepers = _keepers(settings)
     if missing := [name for name in (*_SERVERS, *_OTHERS) if name not in keepers]:
         print(f"Nobody replaces {', '.join(missing)}: the farm does not run, or runs since an older release.")

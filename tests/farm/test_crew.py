@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -32,10 +32,15 @@ class Crewed:
 
     def __init__(self, site: Site, running: Running) -> None:
         self.running = running
+        self.site = site
         self.roster = Roster("small", load(site.env))
 
     def members(self) -> list[psutil.Process]:
-        return psutil.Process(self.running.process.pid).children()
+        found = []
+        for pid in (self.site.supervisor() or {"programs": {}})["programs"].values():
+            with suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+        return found
 
     def pids(self, name: str) -> list[int]:
         """The pids that a member of this name has had, the latest last."""
@@ -52,7 +57,7 @@ class Crewed:
 @contextmanager
 def crew(folder: Path, program: str, **env: str) -> Iterator[Crewed]:
     site = Site(folder, {"MIN_INSTANCES": "1", "MAX_INSTANCES": "4"} | env)
-    with site.run("crew", PYTHON, "-m", "echo_tasks.local.crew", "small", PYTHON, "-c", program) as running:
+    with site.supervised("small", PYTHON, "-c", program, flag="--crew") as running:
         yield Crewed(site, running)
 
 
@@ -94,7 +99,7 @@ def test_a_killed_member_comes_back_under_its_name_and_the_others_do_not_notice(
         assert len(small.pids("small1")) == 1
         records = [json.loads((tmp_path / "var" / "run" / f"small.{n}.json").read_text()) for n in (1, 2)]
         assert [(one["count"], one["reason"]) for one in records] == [(0, ""), (1, "killed by SIGKILL")]
-        assert {one["keeper_pid"] for one in records} == {small.running.process.pid}
+        assert {one["keeper_pid"] for one in records} == {(small.site.supervisor() or {})["pid"]}
 
 
 def test_a_drained_member_is_not_missed(tmp_path: Path) -> None:
@@ -238,27 +243,20 @@ def test_a_misconfigured_member_ends_the_crew_at_once(tmp_path: Path) -> None:
 
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     """Neither a traceback nor another try."""
-    command = (PYTHON, "-m", "echo_tasks.local.crew", "small", "no-such-program")
-    with Site(tmp_path).run("crew", *command) as running:
+    with Site(tmp_path).supervised("small", "no-such-program", flag="--crew") as running:
         assert until(lambda: running.process.poll(), "the crew ends") == 127
-        assert running.text() == "crew: small.1 cannot be started: no-such-program: No such file or directory\n"
+        assert running.text() == "[1] small.1 cannot be started: no-such-program: No such file or directory\n"
 
 
-def test_members_do_not_outlive_a_killed_crew_and_another_one_takes_over(tmp_path: Path) -> None:
-    """SIGKILL of the crew is SIGTERM for its members; the folder is free for the next at once, and for one alone."""
+def test_members_outlive_a_killed_supervisor_and_the_next_one_has_them(tmp_path: Path) -> None:
+    """None is started again, or a second time; those that end from then on are seen to as before."""
     with crew(tmp_path, FOR_LONG, MIN_INSTANCES="2") as small:
-        small.until_there_are(2)
-        members = small.members()
-        with crew(tmp_path, FOR_LONG) as second:
-            assert until(lambda: second.running.process.poll(), "the second one ends") == 78
-        assert "has a crew already" in small.running.text()
+        until(lambda: small.pids("small1") and small.pids("small2"), "both")
+        members = {*small.members()}
+        psutil.Process((small.site.supervisor() or {})["pid"]).kill()
+        until(lambda: {*small.members()} == members, "the next one has them")
         assert small.roster.is_manned()
-        small.running.stop(signal.SIGKILL)
-        assert not small.roster.is_manned()
-        until(lambda: not any(is_alive(member) for member in members), "the members are gone")
-        with crew(tmp_path, FOR_LONG) as successor:
-            successor.until_there_are(1)
-
-
-def is_alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        assert small.roster.wanted() == Wanted(2)
+        psutil.Process(small.pids("small2")[0]).kill()
+        until(lambda: len(small.pids("small2")) == 2, "it is back")
+        assert len(small.pids("small1")) == 1

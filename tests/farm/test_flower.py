@@ -246,11 +246,10 @@ def test_what_cannot_be_is_refused_in_a_line(
     assert "hush" not in told
 
 
-def test_a_refusal_ends_its_keeper(tmp_path: Path) -> None:
+def test_a_refusal_is_the_end(tmp_path: Path) -> None:
     """By the status it knows that the next start would end the same; Flower says no more than the line."""
     site = Site(tmp_path, {"FLOWER_BASIC_AUTH": "hush"})
-    keeper = (PYTHON, "-m", "echo_tasks.local.keep", "flower", PYTHON, "-m", "celery", "-A", "echo_tasks", "flower")
-    with site.run("flower", *keeper) as running:
+    with site.supervised("flower", PYTHON, "-m", "celery", "-A", "echo_tasks", "flower") as running:
         assert until(lambda: running.process.poll(), "it ends") == EX_CONFIG
     (told,) = running.text().splitlines()
     assert told.startswith("echo: FLOWER_BASIC_AUTH: number 1 is not user:password")

@@ -132,11 +132,8 @@ def test_start_a_job_status_and_logs(started: Terminal) -> None:
     assert started.to_nobody("logs") == started.to_nobody("status") == (-signal.SIGPIPE, "")
 
 
-def test_data_is_kept_across_a_restart_and_a_killed_honcho_is_cleaned_up(started: Terminal) -> None:
-    """A job outlives `restart`, no process does, and none has to be killed for that.
-
-    After a SIGKILL of honcho `stop` still finds and ends every process.
-    """
+def test_data_is_kept_across_a_restart(started: Terminal) -> None:
+    """A job outlives `restart`, no process does, and none has to be killed for that; `stop` leaves nothing."""
     body = {"input_text": "Hello.", "options": {"max_tokens": 2}}
     job = started.site.post("/api/jobs", body, {"Prefer": "wait=60"})
     before = started.left()
@@ -146,15 +143,33 @@ def test_data_is_kept_across_a_restart_and_a_killed_honcho_is_cleaned_up(started
     assert "by force" not in restarted.stdout
     assert not any(process.is_running() for process in before)
     assert started.site.get(f"/api/jobs/{job.json['job_id']}").json == job.json
-
-    honcho = [process for process in started.left() if process.cmdline()[1:4] == ["-m", "honcho", "start"]]
-    for process in honcho:
-        process.send_signal(signal.SIGKILL)
-    assert honcho
     assert started("stop").returncode == 0
     assert started.left() == []
     assert started.open_ports() == []
     assert started("status").returncode == 1
+
+
+def test_a_farm_in_the_foreground_outlives_honcho(terminal: Terminal, talkative: Path) -> None:
+    """Whatever of honcho's is killed, honcho included: the programs run on, and `honcho start` stands in for them."""
+    site = terminal.site
+    command = (sys.executable, "-m", "honcho", "start", "broker", "store", "api", "worker")
+    with site.run("honcho", *command, env={"ECHO_MODEL": str(talkative)}) as honcho:
+        until(lambda: site.get("/readyz").status == 200, "the farm is ready")
+        before = (site.supervisor() or {})["programs"]
+        standing = [one for one in psutil.Process(honcho.process.pid).children() if "store" in one.cmdline()]
+        standing[0].kill()
+        assert honcho.process.wait(30) != 0, "honcho ends when one of its processes does"
+        assert (site.supervisor() or {})["programs"] == before
+        assert site.post("/api/jobs", {"input_text": "Hello."}).status == 202
+    with site.run("honcho", *command, env={"ECHO_MODEL": str(talkative)}) as honcho:
+        until(lambda: honcho.text().rpartition("stopped")[2].count("started (pid=") == 4, "it stands in for them")
+        assert (site.supervisor() or {})["programs"] == before
+        psutil.Process(honcho.process.pid).kill()
+        until(lambda: not psutil.pid_exists(honcho.process.pid) or honcho.process.poll() is not None, "it is gone")
+        assert site.get("/readyz").status == 200
+        assert (site.supervisor() or {})["programs"] == before
+    assert terminal("stop").returncode == 0
+    assert terminal.left() == []
 
 
 def test_ctrl_c_hands_running_steps_back(terminal: Terminal, talkative: Path) -> None:

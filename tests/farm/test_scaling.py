@@ -56,7 +56,7 @@ class Scaled:
         return sorted({(job["status"], job["attempts"]) for job in found})
 
     def kill_controller(self) -> None:
-        psutil.Process(self.controller.process.pid).children()[0].send_signal(signal.SIGKILL)
+        psutil.Process(until(lambda: self.site.pid_of("controller"), "a controller")).send_signal(signal.SIGKILL)
 
     def reasons(self) -> list[str]:
         return [one.event.reason for one in reversed(Scaling(self.broker).events(1000))]
@@ -70,15 +70,15 @@ class Scaled:
 def scaled(folder: Path, model: Path, **env: str) -> Iterator[Scaled]:
     known = {"ECHO_MODEL": str(model), "ECHO_SLOTS": "2", "ECHO_THREADS": "1", "MAX_INSTANCES": "2"}
     site = Site(folder, known | {"HEALTH_CHECK_INTERVAL": "1"} | env)
-    worker = (PYTHON, "-m", "echo_tasks.local.crew", "worker", PYTHON, "-m", "celery", "-A", "echo_tasks", "worker")
-    controller = (PYTHON, "-m", "echo_tasks.local.keep", "controller", PYTHON, "-m", "autoscale")
+    worker = (PYTHON, "-m", "celery", "-A", "echo_tasks", "worker")
     with ExitStack() as stack:
         for server in (site.server("broker"), site.server("store"), site.http()):
             stack.enter_context(server)
         broker = connections.impatient(site.broker_url)
         stack.callback(broker.close)
-        crew = stack.enter_context(site.run("crew", *worker))
-        farm = Scaled(site, crew, stack.enter_context(site.run("controller", *controller)), broker)
+        crew = stack.enter_context(site.supervised("worker", *worker, flag="--crew"))
+        controller = stack.enter_context(site.supervised("controller", PYTHON, "-m", "autoscale"))
+        farm = Scaled(site, crew, controller, broker)
         farm.until_there_are(1)
         until(lambda: "steady" in farm.reasons() or "disabled" in farm.reasons(), "the controller decides")
         yield farm

@@ -64,11 +64,10 @@ def record(site: Site, name: str) -> Restarts:
 
 
 def process(site: Site, name: str) -> psutil.Process | None:
-    """The process that does the work of `name`, if there is one: of a launcher, the server that it has launched."""
-    found = psutil.Process(record(site, name).keeper_pid).children()
-    if found and name in {"broker", "store"}:
-        found = found[0].children()
-    return found[0] if found else None
+    """The process that does the work of `name`, if there is one; of workers the first."""
+    programs = (site.supervisor() or {"programs": {}})["programs"]
+    pid = programs.get(name) or next((programs[one] for one in sorted(programs) if one.startswith(f"{name}.")), None)
+    return psutil.Process(pid) if pid and psutil.pid_exists(pid) else None
 
 
 def is_ready(site: Site) -> bool:
@@ -124,11 +123,12 @@ def test_a_job_outlives_the_worker_that_ran_it(farm: Site) -> None:
 
 @pytest.mark.long  # each of these deaths by itself, and all starts at once, are in quick tests
 def test_all_killed_at_once_come_back(farm: Site) -> None:
-    """Every process, and the servers' launchers with them, in the same moment; what was accepted is still there."""
+    """Every process in the same moment; what was accepted is still there."""
     job_id = farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["job_id"]
     deaths = {name: record(farm, name).count for name in KEPT}
     for name in KEPT:
-        psutil.Process(record(farm, name).keeper_pid).children()[0].kill()
+        if dead := process(farm, name):
+            dead.kill()
     until(lambda: all(record(farm, name).count == deaths[name] + 1 for name in KEPT), "all deaths are noticed")
     until(lambda: is_ready(farm), "the farm is ready", 90)
     assert farm.get(f"/api/jobs/{job_id}").json["status"] == "succeeded"
@@ -136,8 +136,8 @@ def test_all_killed_at_once_come_back(farm: Site) -> None:
 
 
 def test_a_farm_is_updated_in_place_while_clients_go_on(farm: Site) -> None:
-    """Every process is another one afterwards, but for those that keep them; nobody had anything but a 503."""
-    before, statuses, is_over = kept(farm), [], threading.Event()
+    """Every process is another one afterwards, but for the supervisor; nobody had anything but a 503."""
+    before, statuses, is_over = pids(farm), [], threading.Event()
     known = JOB | {"cache": True}  # so that it costs a worker little
 
     def client() -> None:
@@ -153,7 +153,7 @@ def test_a_farm_is_updated_in_place_while_clients_go_on(farm: Site) -> None:
     assert updated.returncode == 0, updated.stdout + updated.stderr
     told = [line.split()[0].partition("@")[0].rstrip("12") for line in updated.stdout.splitlines()]
     assert told == ["store", "broker", "worker", "controller", "exporter", "flower", "api"]
-    after = kept(farm)
+    after = pids(farm)
     assert len(after) == len(before) >= 7
     assert not before & after
     assert set(statuses) <= {202, 503}
@@ -161,27 +161,45 @@ def test_a_farm_is_updated_in_place_while_clients_go_on(farm: Site) -> None:
     assert farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
 
 
-def kept(site: Site) -> set[int]:
-    """The processes that keepers and the crew of this farm keep."""
-    found = set()
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()[1:3] if _is_of(site, process) else []
-            if words in (["-m", "echo_tasks.local.keep"], ["-m", "echo_tasks.local.crew"]):
-                found |= {child.pid for child in process.children()}
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue
-    return found
+def pids(site: Site) -> set[int]:
+    """The processes of this farm's programs."""
+    return {*(site.supervisor() or {"programs": {}})["programs"].values()}
 
 
-def test_stop_leaves_nothing_when_keepers_were_killed(farm: Site) -> None:
-    """honcho ends the farm when a keeper is killed; `stop` finds what may be left, and no process outlives it."""
-    keeper = psutil.Process(record(farm, "worker").keeper_pid)
-    keeper.kill()
-    until(lambda: farm.get("/livez").status == 0, "honcho ends the farm")
+def test_supervisor_and_guard_may_be_killed_while_jobs_run(farm: Site) -> None:
+    """Nobody notices: no program is started again, and no job."""
+    before = pids(farm)
+    job_id = farm.post("/api/jobs", JOB | {"options": {"max_tokens": 200}}).json["job_id"]
+    for name in ("supervisor", "guard"):
+        (one,) = [found for found in psutil.process_iter() if _is_of(farm, found) and _module(found).endswith(name)]
+        one.kill()
+        until(lambda: pids(farm) == before, f"another {name}")
+        assert farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
+    job = farm.ended(job_id, within_s=150)
+    assert (job["status"], job["attempts"]) == ("succeeded", 1)
+
+
+def test_stop_leaves_nothing_when_supervisor_and_guard_were_killed(farm: Site) -> None:
+    """Nobody starts those two again when both are killed at once: the farm runs on, and `stop` finds all of it."""
+    both = [found for found in psutil.process_iter() if _is_of(farm, found) and _module(found)]
+    assert {_module(one) for one in both} == {"echo_tasks.local.supervisor", "echo_tasks.local.guard"}
+    for one in both:
+        one.suspend()
+    for one in both:
+        one.kill()
+    assert farm.post("/api/jobs", JOB, {"Prefer": "wait=60"}).json["status"] == "succeeded"
     control(farm, "stop")
     assert [found for found in psutil.process_iter() if _is_of(farm, found)] == []
-    assert "runs since an older release" in control(farm, "update").stdout
+    assert "does not run" in control(farm, "update").stdout
+
+
+def _module(found: psutil.Process) -> str:
+    """The module of ours that a process of the two runs."""
+    with suppress(psutil.Error):
+        words = found.cmdline()[1:3]
+        if words in (["-m", "echo_tasks.local.supervisor"], ["-m", "echo_tasks.local.guard"]):
+            return words[1]
+    return ""
 
 
 def _is_of(site: Site, found: psutil.Process) -> bool:
