@@ -12,6 +12,9 @@ from pathlib import Path
 
 from echo_tasks.local import wire
 
+MARK = "ECHO_FARM"
+"""Environment variable that every process of a farm carries; its value is the farm's folder."""
+
 START_S = 30.0
 """How long a supervisor may take until it listens."""
 
@@ -59,6 +62,7 @@ def _start(var: Path, lock: int) -> socket.socket | None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,  # until it listens: then it has a log
+        env=os.environ | {MARK: str(var.resolve())},
         pass_fds=(lock,),
         start_new_session=True,
     )

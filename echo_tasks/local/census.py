@@ -9,10 +9,8 @@ from contextlib import suppress
 
 import psutil
 
+from echo_tasks.local.begin import MARK
 from echo_tasks.settings import Settings
-
-MARK = "ECHO_FARM"
-"""Environment variable that every process of a farm carries; its value is the farm's folder."""
 
 
 def mark(settings: Settings) -> str:

@@ -1,9 +1,9 @@
 """The supervisor of one machine's farm: starts its programs, starts them again when they die, and keeps their log.
 
-`python -m echo_tasks.local.supervisor lock|guard FD`, with the descriptor of the lock that its starter has, or of a
-link to the guard that has kept what outlives a supervisor. There is one for each ECHO_VAR. What is to run it hears over its
-socket (`wire.py`): from `attach`, which stands in for each program under honcho, and from quick-start.sh. Its guard
-(`guard.py`) starts another supervisor when it is killed; that one takes over the programs as they run, and their
+`python -m echo_tasks.local.supervisor lock|guard FD`: with the descriptor of the lock that its starter has, or that of
+a link to the guard which has kept what outlives a supervisor. There is one for each ECHO_VAR. What is to run it hears
+over its socket (`wire.py`): from `attach`, which stands in for each program under honcho, and from quick-start.sh. Its
+guard (`guard.py`) starts another supervisor when it is killed; that one takes over the programs as they run, and their
 listening socket.
 """
 
@@ -269,7 +269,6 @@ class Supervisor:
 def main(arguments: Sequence[str]) -> None:
     """Begin a farm, or go on with that of a supervisor that was killed."""
     settings = current()
-    os.environ[census.MARK] = census.mark(settings)
     os.environ["PYTHONUNBUFFERED"] = "1"
     whence, descriptor = arguments
     if whence == "guard":

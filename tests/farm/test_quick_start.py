@@ -156,8 +156,9 @@ def test_a_farm_in_the_foreground_outlives_honcho(terminal: Terminal, talkative:
     with site.run("honcho", *command, env={"ECHO_MODEL": str(talkative)}) as honcho:
         until(lambda: site.get("/readyz").status == 200, "the farm is ready")
         before = (site.supervisor() or {})["programs"]
-        standing = [one for one in psutil.Process(honcho.process.pid).children() if "store" in one.cmdline()]
-        standing[0].kill()
+        below = psutil.Process(honcho.process.pid).children(recursive=True)
+        (standing,) = [one for one in below if one.cmdline()[2:4] == ["echo_tasks.local.attach", "store"]]
+        standing.kill()
         assert honcho.process.wait(30) != 0, "honcho ends when one of its processes does"
         assert (site.supervisor() or {})["programs"] == before
         assert site.post("/api/jobs", {"input_text": "Hello."}).status == 202
