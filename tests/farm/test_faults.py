@@ -15,7 +15,7 @@ import pytest
 import redis
 import torch
 from celery.concurrency import get_implementation
-from processes import PYTHON, ROOT, Running, Site, until
+from processes import PYTHON, Running, Site, until
 
 from echo_tasks.errors import EX_CONFIG, CheckpointError, exit_misconfigured
 from echo_tasks.keys import STEPS
@@ -327,15 +327,14 @@ def test_a_server_elsewhere_leaves_its_process_idle(own: Site) -> None:
         until(lambda: "runs elsewhere" in idle.text(), "it says so")
         assert "hush" not in idle.text()
         assert idle.process.poll() is None
-        assert idle.stop() == 0
+        assert idle.stop() == -signal.SIGTERM
 
 
 @pytest.fixture
 def flower(farm: Site) -> Iterator[Site]:
     """Flower beside the shared farm, its API open."""
-    command = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("flower:"))
-    shell = ("sh", "-c", "exec " + command.removeprefix("flower: "))
-    with farm.run("flower", *shell, env={"FLOWER_UNAUTHENTICATED_API": "true"}):
+    command = (PYTHON, "-m", "celery", "-A", "echo_tasks", "flower")
+    with farm.supervised("flower", *command, env={"FLOWER_UNAUTHENTICATED_API": "true"}):
         until(lambda: _flower(farm, "/healthcheck") is not None, "Flower answers")
         yield farm
 

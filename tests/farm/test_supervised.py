@@ -61,8 +61,8 @@ def test_a_clean_end_that_nobody_asked_for_is_restarted_too(own: Site) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_stop_reaches_the_process_once_and_its_status_is_the_keepers(own: Site, number: int) -> None:
-    """The process takes its time to end in its own way; the keeper waits for it and does not start it again."""
+def test_a_signal_to_stop_reaches_the_process_once_and_its_status_is_ours(own: Site, number: int) -> None:
+    """The process takes its time to end in its own way; it is waited for, and not started again."""
     stops = "def stop(*_):\n print('stops', flush=True)\n time.sleep(0.3)\n sys.exit(7)\n"
     with kept(
         own, STEADY + stops + f"signal.signal({int(number)}, stop)\nprint('set', flush=True)\ntime.sleep(600)"
@@ -85,14 +85,14 @@ def test_hangup_is_passed_on_and_ends_nothing(own: Site) -> None:
 
 
 def test_a_misconfigured_process_is_not_tried_again(own: Site) -> None:
-    """Exit status 78 says that the next start would end the same: it ends the keeper at once."""
+    """Exit status 78 says that the next start would end the same: that is its end."""
     with kept(own, STEADY + "sys.exit(78)") as small:
         assert until(lambda: small.process.poll(), "it ends") == 78
         assert len(pids(small)) == 1
 
 
 def test_a_crash_loop_ends_in_one_clear_message(own: Site) -> None:
-    """Five deaths before it was ever healthy: the keeper names the process, its end and its last words, and ends."""
+    """Five deaths before it was ever healthy: the process is named, its end and its last words."""
     with kept(own, STEADY + "sys.exit('no such thing as a model')") as small:
         assert until(lambda: small.process.poll(), "it ends", 90) == 1
         assert len(pids(small)) == 5
@@ -109,7 +109,7 @@ def test_a_program_that_is_not_there_is_named(own: Site) -> None:
 
 
 def test_a_pause_is_cut_short_by_a_signal_to_stop(own: Site) -> None:
-    """Between two starts there is no process, and the keeper ends at once."""
+    """Between two starts there is no process, and nothing to wait for."""
     own.env["RESTART_PAUSE_S"] = "10"
     with kept(own, STEADY + "sys.exit(1)") as small:
         until(lambda: "again in" in small.text(), "a death")
