@@ -1,7 +1,7 @@
 """Replacing the farm's processes on this machine one by one, after its code has changed: readers first, the API last.
 
-The workers are drained, each after another one has come. All others are replaced by their keepers, which go on
-themselves, as honcho and the crew do: their own code is the new one after the next restart.
+The workers are drained, each after another one has come, where the machine has room for one more. All others are
+replaced by the supervisor, which goes on itself, as its guard does: their own code is the new one after a restart.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from echo_tasks.local import readiness, restarts, wire
 from echo_tasks.local.restarts import Restarts
 from echo_tasks.local.roster import WORKERS, Roster
 from echo_tasks.registry import Registry
+from echo_tasks.scaling import Scaling
 from echo_tasks.settings import Settings
 
 TIMEOUT_S = 180
@@ -88,8 +89,8 @@ def _replace_workers(settings: Settings) -> None:
             _wait(lambda: node not in {worker.node for worker in registry.live()}, f"{node} has finished")
 
         for node in sorted(nodes()):
-            there, wanted = nodes(), roster.wanted()
-            is_room = wanted is not None and wanted.count < settings.max_instances
+            there, wanted, state = nodes(), roster.wanted(), Scaling(client).state()
+            is_room = wanted is not None and wanted.count < (state.most if state else settings.max_instances)
             if not is_room:
                 drain(node)
                 there.discard(node)  # the other one may have its name
