@@ -2,8 +2,8 @@
 
 Work is counted in steps that ended and in tokens that were generated. A size is judged after a whole window in which
 nothing started or drained, beside the most that was seen of each smaller size that the demand would have filled. Each
-worker more has to bring a share of what one of the smaller farm did, as far as there is work for it. Once a growth did
-not pay, the farm grows by one at a time, each after a whole window at the size before.
+worker more has to bring a share of what one of the smaller farm did, as far as there is work for it; a clear loss is
+not waited for. Once a growth did not pay, the farm grows by one at a time, each after a whole window at the size before.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ SHARE = 0.25
 
 TOLERANCE = 0.05
 """A rate that is lower by less than this is the same."""
+
+CLEAR_LOSS = 0.75
+"""A rate below this share of a smaller farm's is not waited for."""
 
 KEPT_S = 600.0
 """A rate that was seen longer ago is of another load."""
@@ -67,13 +70,15 @@ class Gains:
             return replace(self, window=Window())
         known = self._still_true(seen)._with(seen, window_s)
         window = known.window
-        if not window.is_settled or window.span_s < window_s * (1 - TOLERANCE):
+        if not window.is_settled or window.span_s < LEAST_S:
             return known
+        if window.span_s < window_s * (1 - TOLERANCE):
+            return known._judged(seen.serving, scale_up, is_whole=False)
         if known._is_another_load():
             return known.without_ceiling()
         if known.bad and seen.at >= known.bad_until:
             known = replace(known, bad=0)
-        return known._judged(seen.serving, scale_up)
+        return known._judged(seen.serving, scale_up, is_whole=True)
 
     def _still_true(self, seen: Observation) -> Gains:
         """What still holds: another model makes all void, one more machine the ceiling."""
@@ -101,13 +106,18 @@ class Gains:
             rates[size] = work
         return replace(known, rates=tuple(sorted(rates.items())))
 
-    def _judged(self, serving: Sequence[Instance], scale_up: float) -> Gains:
-        """What the window says of the size, beside all smaller ones that its demand would have filled."""
+    def _judged(self, serving: Sequence[Instance], scale_up: float, *, is_whole: bool) -> Gains:
+        """What the window says of the size, beside all smaller ones that its demand would have filled.
+
+        Before it is whole nothing but a clear loss counts.
+        """
         size, demand, work = len(serving), self.window.demand, self.window.work
         slots = sum(one.slots for one in serving) / size
         smaller = {base: rate for base, rate in self.rates if base < size and demand >= scale_up * slots * base}
 
         def fails(base: int, rate: Work) -> bool:
+            if not is_whole:
+                return work.beside(rate) < CLEAR_LOSS and work.beside(rate) * rate.rows / work.rows < CLEAR_LOSS
             if demand < scale_up * slots * size:  # the demand is all that there is to do: is it done as fast?
                 return work.beside(rate) * rate.rows / work.rows < 1 - TOLERANCE
             more = min(size, demand / slots) - base
@@ -117,6 +127,6 @@ class Gains:
             best = max(failed, key=lambda base: (*smaller[base].sure, -base))
             kind = self.window.kind
             return replace(self, good=best, bad=size, bad_until=work.at + HOLDS_S, tries=False, kind=kind)
-        if not self.good or size < self.good:
+        if not is_whole or not self.good or size < self.good:
             return self
         return replace(self, good=size if smaller else self.good, tries=size == self.good)

@@ -20,9 +20,12 @@ from bench.simulation.ours import Echo
 from bench.simulation.peers import CeleryAutoscaler, Hpa, Keda, PlusMinusOne, RayServe
 from bench.simulation.play import SLO_S, TICK_S, Outcome, Scaler, play
 from bench.simulation.plot import draw, is_installed
-from bench.simulation.service import Service
+from bench.simulation.service import ON_TWO_CORES, Service
 
 FILL = 0.7
+SHARES = (0.5, 0.8)
+"""Of what one worker does, the loads of a farm that shares its cores."""
+
 LEVELS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)
 WORSE = 1.05
 """What is not lower may be so much higher, on one load of five."""
@@ -46,6 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--burst-jobs", type=int, default=20_000, help="jobs of the generated bursts")
     parser.add_argument("--days", type=float, default=1.0, help="simulated, of each constant load; 0 leaves them out")
+    parser.add_argument("--shared-hours", type=float, default=1.0, help="simulated, on shared cores; 0 leaves them out")
     parser.add_argument("--plot", type=Path, help="draw each load there, a PNG each: PLOT-LOAD.png")
     parser.add_argument("--json", type=Path, help="write what was measured there, too")
     options = parser.parse_args(arguments)
@@ -60,8 +64,9 @@ def main(arguments: Sequence[str]) -> None:
             rows += bench.compare(load.filling(FILL, options.most, service), options.plot)
     print(verdicts(rows))
     levels = bench.constant(options.days, options.seed) if options.days else ()
+    together = bench.together(options.shared_hours, options.seed) if options.shared_hours else ()
     if options.json:
-        measured = {"rows": [row.measured for row in rows], "constant": list(levels)}
+        measured = {"rows": [row.measured for row in rows], "constant": list(levels), "shared": list(together)}
         options.json.write_text(json.dumps(measured))
 
 
@@ -174,6 +179,22 @@ class Bench:
             measured.append({"level": level, **_figures(outcome)})
         reversals = sum(int(row["reversals"]) for row in measured)
         print(f"\n{reversals or 'no'} reversal{'s' * (reversals > 1)} at constant load")
+        return measured
+
+    def together(self, hours: float, seed: int) -> Sequence[Mapping[str, object]]:
+        """Loads that one worker carries, on a machine whose cores all workers share, with ours and the peers."""
+        service = replace(self._service, together=tuple(ON_TWO_CORES.items()))
+        measured = []
+        for share in SHARES:
+            per_s = share * service.full_tokens_per_s / loads.MEAN_TOKENS
+            load = loads.poisson(np.random.default_rng(seed), per_s, 3600 * hours)
+            print(f"\nWorkers that share two cores, {share:.0%} of what one of them does, {hours:g} h:\n\n{HEADER}")
+            policy = Policy(least=self._least, most=self._most, startup_s=service.startup_s)
+            scalers = [Echo(policy), *(peer(self._least, self._most, service) for peer in PEERS)]
+            for scaler in scalers:
+                outcome = play(load, service, scaler)
+                print(_line(scaler.name, outcome), flush=True)
+                measured.append({"share": share, "scaler": scaler.name, **_figures(outcome)})
         return measured
 
 

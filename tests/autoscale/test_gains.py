@@ -116,6 +116,16 @@ def test_workers_that_share_two_cores_collapse_and_are_taken_back(demand: int) -
     assert farm.decisions[-1].bound == Bound(1, Reason.NO_GAIN, "more than 1 did no more")
 
 
+def test_a_clear_loss_is_not_waited_for() -> None:
+    """After eight seconds at the larger size, not after an interval: what it holds is to be drained."""
+    farm = Farm(lambda size: 1 / size, demand=6)
+    farm.run(60)
+    farm.run(60, demand=400)
+    grown = next(one for one in farm.decisions if one.desired > one.current)
+    taken_back = next(one for one in farm.decisions if one.reason is Reason.NO_GAIN)
+    assert 8 <= taken_back.at - grown.at <= 14
+
+
 def test_the_size_that_pays_is_found_by_one_at_a_time() -> None:
     """Ten workers on two cores do twice what one does: back at one, a second one pays, and a third does not."""
     farm = Farm(shared(2), demand=6)
