@@ -3,7 +3,7 @@
 Work is counted in steps that ended and in tokens that were generated. A size is judged after a whole window in which
 nothing started or drained, beside the most that was seen of each smaller size that the demand would have filled. Each
 worker more has to bring a share of what one of the smaller farm did, as far as there is work for it; a clear loss is
-not waited for. Once a growth did not pay, the farm grows by one at a time, each after a whole window at the size before.
+not waited for. Once a growth did not pay, the farm grows by one at a time, each after a whole window at the one before.
 """
 
 from __future__ import annotations
