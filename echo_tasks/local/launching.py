@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ class Guarded:
         self.kept: guard.Kept = kept or {}
         self.is_dead = False
         """Whether the guard is, and another one has to be told all."""
+        self._pid = os.getppid()  # of the guard, if that has started this supervisor
         self._link = link or self._engage()
 
     def fileno(self) -> int:
@@ -59,9 +61,14 @@ class Guarded:
         self._link.close()
 
     def revive(self) -> None:
-        """Have another guard, which is told all, in the place of one that is dead."""
+        """Have another guard, which is told all, in the place of one that is dead, or does not answer."""
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)  # one that was only stopped would start another supervisor
         self._link.close()
-        self._link, self.is_dead = self._engage(), False
+        try:
+            self._link, self.is_dead = self._engage(), False
+        except OSError:
+            self.is_dead = True
 
     def _tell(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:
@@ -72,12 +79,13 @@ class Guarded:
     def _engage(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs:
-            subprocess.Popen(  # noqa: S603 - our own
+            engaged = subprocess.Popen(  # noqa: S603 - our own
                 [sys.executable, "-m", "echo_tasks.local.guard", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
+        self._pid = engaged.pid
         ours.settimeout(GUARD_S)
         for name, (word, descriptors) in self.kept.items():
             guard.send(ours, {"name": name, "word": word}, descriptors)

@@ -247,13 +247,16 @@ class Supervisor:
             self._clients.tell(client, {"line": told.decode(errors="replace")})
 
     def _watch_guard(self) -> None:
-        self._selector.register(self._guarded.fileno(), selectors.EVENT_READ, self._revive_guard)
+        self._link = self._guarded.fileno()
+        self._selector.register(self._link, selectors.EVENT_READ, self._revive_guard)
 
     def _revive_guard(self) -> None:
+        """Have another guard; one that is killed before it knows all is followed in the next turn."""
         with suppress(KeyError):
-            self._selector.unregister(self._guarded.fileno())
+            self._selector.unregister(self._link)
         self._guarded.revive()
-        self._watch_guard()
+        if not self._guarded.is_dead:
+            self._watch_guard()
 
     def _watch_signals(self) -> None:
         waker, wakes = os.pipe()

@@ -138,6 +138,18 @@ def test_a_killed_supervisor_or_guard_is_not_felt(own: Site, victim: str) -> Non
         assert small.stop() == 128 + signal.SIGTERM
 
 
+def test_a_guard_that_is_stopped_is_replaced(own: Site) -> None:
+    """It does not answer; were it only left alone, it would start a second supervisor when it goes on."""
+    with kept(own, STEADY + "time.sleep(600)") as small:
+        supervisor, guard = supervisor_pid(own), psutil.Process(guard_of(own))
+        guard.suspend()
+        psutil.Process(started(small)).kill()  # what comes in its place is to be kept
+        started(small, times=2)
+        until(lambda: guard_of(own) not in (0, guard.pid), "another guard")
+        assert supervisor_pid(own) == supervisor
+        assert not guard.is_running() or guard.status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_supervisor_that_goes_on_knows_what_became_of_programs_before(own: Site) -> None:
     """How often they were started again is written down by the one as by the other."""
     with kept(own, STEADY + "time.sleep(600)") as small:
