@@ -214,3 +214,14 @@ def test_nothing_stays_without_a_time_to_live(yard: Yard) -> None:
     bounded = {keys.COUNTS, keys.CLAIMED, keys.SESSIONS, keys.MEMORY_COUNTS}
     left = {name for name in yard.broker.scan_iter("echo:*") if yard.broker.ttl(name) == -1}
     assert left <= bounded
+
+
+def test_a_step_that_comes_again_waits_in_the_lane_of_its_message(yard: Yard) -> None:
+    """Before all others: where its message is, there it is looked for when that is lost."""
+    job_id = yard.published().job_id
+    yard.held(job_id)
+    yard.wait()
+    yard.reap()
+    lanes = {priority: yard.broker.zrange(keys.lane("memory", priority), 0, -1) for priority in (1, keys.HIGHEST)}
+    assert lanes == {1: [], keys.HIGHEST: [f"{job_id}.memory"]}
+    assert yard.broker.llen(keys.waiting("memory", keys.HIGHEST)) == 1
