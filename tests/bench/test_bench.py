@@ -125,12 +125,14 @@ def test_bench_prefixes_says_that_the_trace_is_missing(tmp_path: Path) -> None:
 
 def test_bench_scaling_compares_every_peer(tmp_path: Path) -> None:
     """Each peer on a few of the generated bursts, and our decision beside it; nobody who works is ended."""
-    load = ["--only", "gamma-cv13", "--days", "0", "--burst-jobs", "1000"]
+    load = ["--only", "gamma-cv13", "--days", "0", "--burst-jobs", "1000", "--shared-hours", "0.3"]
     printed = bench("scaling", *load, json_file=tmp_path / "scaling.json")
     assert "| beside | loads |" in printed
-    rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
-    assert {row["peer"] for row in rows} == {"HPA", "KEDA list", "Ray Serve", "Celery", "plus-or-minus-one"}
-    assert not any(row["ours"]["killed"] for row in rows)
+    measured = json.loads((tmp_path / "scaling.json").read_text())
+    peers = {"HPA", "KEDA list", "Ray Serve", "Celery", "plus-or-minus-one"}
+    assert {row["peer"] for row in measured["rows"]} == peers
+    assert not any(row["ours"]["killed"] for row in measured["rows"])
+    assert {row["scaler"] for row in measured["shared"]} == {"ours", *peers}
 
 
 @pytest.mark.long
