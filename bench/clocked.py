@@ -17,6 +17,7 @@ class Clocked:
     def __init__(self, model: RWKV7) -> None:
         self.shape, self.slots, self.max_tokens = model.shape, model.slots, model.max_tokens
         self.sampler, self.watch = model.sampler, model.watch
+        self.threads, self.run_on = model.threads, model.run_on
         self._model = model
         self._begun: list[tuple[int, float]] = []
 

@@ -38,7 +38,7 @@ class Reading:
 
     def __init__(self, model: RWKV7) -> None:
         self.shape, self.slots, self.max_tokens = model.shape, model.slots, model.max_tokens
-        self.sampler, self.watch = model.sampler, model.watch
+        self.sampler, self.watch, self.threads = model.sampler, model.watch, 1
         self._model = model
         self.fed = 0
         self.go = threading.Event()

@@ -20,6 +20,7 @@ from workers.rwkv7 import RWKV7
 from workers.sampler import Choice, Row
 from workers.scheduler import Scheduler
 from workers.sequence import NO_SLOT, Generation, GenerationRequest, Sequence
+from workers.threads import Threads
 from workers.tokenizer import Tokenizer
 from workers.tuned import Tuned
 
@@ -62,6 +63,7 @@ class Engine:
             max_tokens=model.max_tokens,
             max_waiting=max_waiting,
         )
+        self._threads = Threads(model.threads, time.monotonic)
         self._changed = threading.Condition()
         self._stopping = False
         self.generated = 0
@@ -72,6 +74,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the engine's thread."""
+        metering.threads(self._threads.now)
         self._thread.start()
 
     @property
@@ -180,10 +183,19 @@ class Engine:
             self._accept(sequence, choice)
         self._model.watch.lap("overhead")
         took_s = sum(self._model.watch.seconds.values())
+        self._note_time(sum(len(tokens) for _, tokens in fed), took_s)
         self.token_s += (LATEST_SHARE if self.token_s else 1.0) * (took_s - self.token_s)
         metering.step(len(fed), prefilled, self._model.watch)
         if tracing.is_on():
             spans.step([sequence.request for sequence, _ in fed], prefilled, self._model.watch)
+
+    def _note_time(self, tokens: int, took_s: float) -> None:
+        """Have the next step on as many threads as such times call for."""
+        before = self._threads.now
+        self._threads.note(tokens, took_s)
+        if self._threads.now != before:
+            self._model.run_on(self._threads.now)
+            metering.threads(self._threads.now)
 
     def _keep(self, sequence: Sequence) -> None:
         """Keep the state at the sequence's mark, and have those go on from it who waited for it."""

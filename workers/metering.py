@@ -37,6 +37,11 @@ def ended(sequence: Sequence, outcome: Outcome) -> None:
         telemetry.ENGINE_TPOT_SECONDS.observe(took / (len(sequence.tokens) - 1))
 
 
+def threads(count: int) -> None:
+    """Tell how many threads steps run on."""
+    telemetry.ENGINE_THREADS.set(count)
+
+
 def load(running: int, waiting: int) -> None:
     """Tell how many sequences hold a slot, and how many are in line."""
     telemetry.ENGINE_RUNNING.set(running)

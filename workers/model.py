@@ -56,7 +56,7 @@ class Model:
 
 
 def load(settings: Settings, slots: int | None = None) -> Model:
-    """Load the model once for this process, with so many slots, or as many as it has room for.
+    """Load the model once for this process, with so many slots, or ECHO_SLOTS, or as many as it has room for.
 
     Raises CheckpointError, SettingsError for what this machine lacks, and NoRoom for what others have taken. It loads
     in a thread of its own, with which its OpenMP threads end: as soon as a process has more of these than cores,
@@ -65,7 +65,7 @@ def load(settings: Settings, slots: int | None = None) -> Model:
     device = _device(settings)
     torch.set_num_threads(settings.echo_threads or machine.cores())
     with ThreadPoolExecutor(1) as loader, _weights_in_pages_of_their_own():
-        return loader.submit(_load, settings, device, slots).result()
+        return loader.submit(_load, settings, device, slots or settings.echo_slots).result()
 
 
 @contextmanager

@@ -79,6 +79,11 @@ class RWKV7:
             self._layers = plain.Layers(blocks, self.slots, self.watch, recurrence)
             self._head = partial(F.linear, weight=weight("head.weight"))
 
+    def run_on(self, threads: int) -> None:
+        """Have this process's steps run on so many threads from now on, `threads` of this model at most."""
+        torch.set_num_threads(threads)
+        fused.run_on(threads)
+
     def sampler(self, banned: Sequence[int]) -> Sampler:
         """A sampler for this model's logits, which never chooses one of `banned`."""
         if self._on_cpu:

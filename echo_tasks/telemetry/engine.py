@@ -13,6 +13,9 @@ ENGINE_PROMPT_TOKENS = Counter("echo_engine_prompt_tokens_total", "Tokens of the
 ENGINE_PREFILL_TOKENS = Counter("echo_engine_prefill_tokens_total", "Tokens of prompts that were fed.")
 ENGINE_OUTPUT_TOKENS = Counter("echo_engine_output_tokens_total", "Tokens generated.")
 ENGINE_RUNNING = Gauge("echo_engine_running_sequences", "Sequences that hold a slot.")
+ENGINE_THREADS = Gauge(
+    "echo_engine_threads", "Threads that steps run on: fewer than there are while other programs have the cores."
+)
 ENGINE_WAITING = Gauge("echo_engine_waiting_sequences", "Sequences in line for a slot.")
 ENGINE_SLOTS = Gauge("echo_engine_slots", "Sequences that may run at a time.")
 ENGINE_QUEUE_SECONDS = Histogram(

@@ -36,7 +36,7 @@ UNITS = {
     Histogram: ("_seconds", "_sequences"),
     Gauge: (
         *("_seconds", "_bytes", "_ratio"),
-        *("_sequences", "_slots", "_steps", "_instances", "_streams"),
+        *("_sequences", "_slots", "_steps", "_instances", "_streams", "_threads"),
         *("_info", "_active", "_leads"),
     ),
 }

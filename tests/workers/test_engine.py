@@ -52,7 +52,7 @@ class Around:
 
     def __init__(self, model: RWKV7, before: Callable[[Batch], None]) -> None:
         self.shape, self.slots, self.max_tokens = model.shape, model.slots, model.max_tokens
-        self.sampler, self.watch = model.sampler, model.watch
+        self.sampler, self.watch, self.threads = model.sampler, model.watch, 1
         self._forward = model.forward
         self._before = before
 

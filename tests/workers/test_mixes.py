@@ -53,7 +53,7 @@ class Mix:
 
     def __init__(self, model: RWKV7, visits: list[Visit]) -> None:
         self.shape, self.slots, self.max_tokens = model.shape, model.slots, model.max_tokens
-        self.sampler, self.watch = model.sampler, model.watch
+        self.sampler, self.watch, self.threads = model.sampler, model.watch, 1
         self._model = model
         self._to_come = sorted(visits, key=lambda visit: -visit.arrives)
         self._steps = itertools.count()

@@ -40,6 +40,17 @@ FIRST = 3
 _I32, _I64, _F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
 
 
+class _Limit:
+    """How many threads kernels of this process run on, where each may have more."""
+
+    threads = 1 << 16
+
+
+def run_on(threads: int) -> None:
+    """Have all kernels of this process run on so many threads at most, from now on."""
+    _Limit.threads = threads
+
+
 class Kernel:
     """A compiled kernel with its table of arguments. Not for two threads at a time."""
 
@@ -57,8 +68,9 @@ class Kernel:
         for at, size in enumerate(sizes, FIRST):
             table[at] = size
         address, data, threads = self._call
-        if self._parallel is not None and tasks > 1:
-            self._parallel(address, data, min(threads, tasks), 0)
+        threads = min(threads, tasks, _Limit.threads)
+        if self._parallel is not None and threads > 1:
+            self._parallel(address, data, threads, 0)
         else:
             self._alone(data)
 
