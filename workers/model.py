@@ -17,7 +17,7 @@ from echo_tasks import machine
 from echo_tasks.errors import CheckpointError, NoRoom, SettingsError
 from echo_tasks.machine import GIB, Memory
 from echo_tasks.settings import Settings
-from workers import checkpoint, choosing, engine, membranes, tokenizer, tuned
+from workers import calibration, checkpoint, choosing, engine, membranes, tokenizer, tuned
 from workers.checkpoint import Checkpoint
 from workers.choosing import Choice, Dtype
 from workers.fused import products
@@ -117,6 +117,8 @@ def _load(settings: Settings, device: str, asked: int | None) -> Model:
     by_step = " ".join(f"{step}={name}" for step, name in sorted(settings.states_by_step.items()))
     formats = f"{dtype} {settings.echo_state_format}"
     answers_id = _id(model_id, formats, membranes.fingerprint(), tuned.digests(states), by_step)
+    if settings.echo_threads is None and model.threads > 1:
+        less = [*less, calibration.threads(model, settings.echo_var / "run" / "threads.json", model_id)]
     return Model(model_id, answers_id, path.stem, model, vocabulary, states, [*choices, *less])
 
 

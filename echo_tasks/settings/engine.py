@@ -31,7 +31,10 @@ class Engine(BaseModel):
         "fused", description="what runs the model's layers: compiled kernels, or torch alone"
     )
     echo_threads: int | None = Field(
-        None, ge=1, le=1024, description="threads of the engine; unset: the cores that the process may use"
+        None,
+        ge=1,
+        le=1024,
+        description="threads of the engine; unset: up to the cores that the process may use, by a measurement",
     )
     echo_slots: int | None = Field(
         None,
