@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from echo_tasks.errors import SettingsError
-from echo_tasks.local.launching import Guarded
+from echo_tasks.local.guarded import Guarded
 from echo_tasks.settings import Settings
 
 LINE = 2048

@@ -26,7 +26,8 @@ from echo_tasks.local import census, door, guard, logfile, wire
 from echo_tasks.local.clients import Client, Clients
 from echo_tasks.local.crew import Crew
 from echo_tasks.local.kept import STOPPING, End, Kept
-from echo_tasks.local.launching import Guarded, Launcher
+from echo_tasks.local.guarded import Guarded
+from echo_tasks.local.launching import Launcher
 from echo_tasks.settings import Settings, current
 
 LOOK_S = 0.5
