@@ -25,8 +25,8 @@ from echo_tasks.errors import EX_CONFIG, SettingsError
 from echo_tasks.local import census, door, guard, logfile, wire
 from echo_tasks.local.clients import Client, Clients
 from echo_tasks.local.crew import Crew
-from echo_tasks.local.kept import STOPPING, End, Kept
 from echo_tasks.local.guarded import Guarded
+from echo_tasks.local.kept import STOPPING, End, Kept
 from echo_tasks.local.launching import Launcher
 from echo_tasks.settings import Settings, current
 
