@@ -52,6 +52,7 @@ class Model:
     rwkv: RWKV7
     tokenizer: Tokenizer
     tuned: Mapping[str, Tuned]
+    dtype: Dtype
     choices: Sequence[Choice] = ()
 
 
@@ -119,7 +120,7 @@ def _load(settings: Settings, device: str, asked: int | None) -> Model:
     answers_id = _id(model_id, formats, membranes.fingerprint(), tuned.digests(states), by_step)
     if settings.echo_threads is None and model.threads > 1:
         less = [*less, calibration.threads(model, settings.echo_var / "run" / "threads.json", model_id)]
-    return Model(model_id, answers_id, path.stem, model, vocabulary, states, [*choices, *less])
+    return Model(model_id, answers_id, path.stem, model, vocabulary, states, dtype, [*choices, *less])
 
 
 def _dtype(settings: Settings, loaded: Checkpoint, device: str) -> tuple[Dtype, list[Choice]]:

@@ -244,8 +244,7 @@ class Runtime(bootsteps.StartStopStep):  # type: ignore[misc]
         return min(autoscaler.capacity(worker), self._model.rwkv.slots.count)
 
     def _announce(self, worker: Any) -> None:
-        shape, device = self._model.rwkv.shape, self._model.rwkv.device.type
-        dtype = str(self._model.rwkv.dtype).removeprefix("torch.")
+        shape, dtype, device = self._model.rwkv.shape, self._model.dtype, self._model.rwkv.device.type
         MODEL_INFO.labels(self._model.name, self._model.model_id, dtype, device, __version__).set(1)
         ENGINE_SLOTS.set_function(lambda: self._capacity(worker))
         log.info(
