@@ -67,7 +67,7 @@ class Processes(Actuator):
         """Raises ActuatorError unless there is a crew, and its file can be changed: who reads it starts somebody."""
         try:
             if not self._roster.is_manned():
-                raise ActuatorError("no crew of workers runs in this folder (./quick-start.sh start, or honcho start worker)")
+                raise ActuatorError("no crew of workers runs here (./quick-start.sh start, or honcho start worker)")
             yield
         except OSError as error:
             raise ActuatorError(f"the crew's file: {error}") from error
