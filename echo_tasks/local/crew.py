@@ -110,8 +110,21 @@ class Crew:
     def _take_on(self, number: int, now: float) -> None:
         command = [*self._command, "-n", f"{self.name}{number}@%h"]
         self._members[number] = Kept(
-            self._member(number), command, self._settings, self._launcher, now, is_one_of_many=True
+            self._member(number),
+            command,
+            self._settings,
+            self._launcher,
+            now,
+            is_one_of_many=True,
+            is_drained=lambda: self._is_leaving(number),
         )
+
+    def _is_leaving(self, number: int) -> bool:
+        """Whether a member was told to drain."""
+        with self._despite_faults("it counts as one that died"):
+            wanted = self._roster.wanted()
+            return wanted is not None and self._roster.node(number) in wanted.leaving
+        return False
 
     def _missing(self) -> int:
         """How many there are to be more; none where nobody can tell, but for the least."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from echo_tasks import machine
@@ -53,8 +53,8 @@ class Kept:
     """Starts the command when that is due, passes signals on to it, and writes its restarts down under `record`.
 
     What a supervisor before this one has started goes on. `is_one_of_many`: ending with status 0 is its own decision,
-    and is respected, and so is its want of room. `door` is the number of a listening socket of ours that it takes
-    connections from.
+    and is respected, and so is its want of room; where the status is unknown, `is_drained` says whether it was asked
+    to end. `door` is the number of a listening socket of ours that it takes connections from.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Kept:
         *,
         record: str = "",
         is_one_of_many: bool = False,
+        is_drained: Callable[[], bool] = lambda: False,
         door: int | None = None,
     ) -> None:
         self.name = name
@@ -74,6 +75,7 @@ class Kept:
         self._settings = settings
         self._launcher = launcher
         self._is_one_of_many = is_one_of_many
+        self._is_drained = is_drained
         self._door = door
         self._past = Backoff(settings.restart_pause_s)
         self._restarts = Restarts.of(record or name)
@@ -208,6 +210,8 @@ class Kept:
         if returncode == EX_CONFIG:
             return Why.MISCONFIGURED
         if self._is_one_of_many and returncode == 0:
+            return Why.LEFT
+        if returncode == children.UNKNOWN and self._is_drained():
             return Why.LEFT
         if self._is_one_of_many and (is_for_memory or returncode == EX_TEMPFAIL):
             return Why.NO_ROOM

@@ -260,3 +260,20 @@ def test_members_outlive_a_killed_supervisor_and_the_next_one_has_them(tmp_path:
         psutil.Process(small.pids("small2")[0]).kill()
         until(lambda: len(small.pids("small2")) == 2, "it is back")
         assert len(small.pids("small1")) == 1
+
+
+def test_a_member_that_was_drained_is_not_missed_by_the_next_supervisor(tmp_path: Path) -> None:
+    """Its exit status is unknown there; that it was told to drain is known. One that was not is started again."""
+    with crew(tmp_path, LEAVES, MIN_INSTANCES="2") as small:
+        small.until_told("set", 2)
+        psutil.Process((small.site.supervisor() or {})["pid"]).kill()
+        until(lambda: len(small.members()) == 2, "the next one has them")
+        small.roster.change(+1)
+        small.until_told("set", 3)
+        small.roster.release(small.roster.node(2))
+        psutil.Process(small.pids("small2")[0]).send_signal(signal.SIGUSR1)
+        small.until_told("small.2 was drained, and has left")
+        until(lambda: small.roster.wanted() == Wanted(2), "two are wanted, and none is leaving")
+        small.until_there_are(2)
+        psutil.Process(small.pids("small1")[0]).send_signal(signal.SIGUSR1)
+        until(lambda: len(small.pids("small1")) == 2, "it is back")
